@@ -1,0 +1,129 @@
+//! Resource quantities: `500m`, `1.5Gi`, `2e3`. Held exactly, in thousandths where they fit.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A parsed quantity in thousandths of its unit. Values finer than a thousandth are rounded up, as Kubernetes does for requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Quantity(i128);
+
+/// A text that is not a quantity.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
+pub struct QuantityError(pub String);
+
+impl Quantity {
+    /// From thousandths.
+    pub const fn from_milli(milli: i64) -> Quantity {
+        Quantity(milli as i128)
+    }
+
+    /// From whole units.
+    pub const fn from_units(units: i64) -> Quantity {
+        Quantity(units as i128 * 1000)
+    }
+
+    /// Thousandths; saturates at the bounds of `i64`.
+    pub fn milli(self) -> i64 {
+        i64::try_from(self.0).unwrap_or(if self.0 < 0 { i64::MIN } else { i64::MAX })
+    }
+
+    /// Whole units, rounded up; saturates at the bounds of `i64`.
+    pub fn units(self) -> i64 {
+        let up = self.0.div_euclid(1000) + i128::from(self.0.rem_euclid(1000) != 0);
+        i64::try_from(up).unwrap_or(if up < 0 { i64::MIN } else { i64::MAX })
+    }
+}
+
+impl FromStr for Quantity {
+    type Err = QuantityError;
+
+    fn from_str(text: &str) -> Result<Quantity, QuantityError> {
+        parse(text).map(Quantity).ok_or_else(|| QuantityError(text.to_owned()))
+    }
+}
+
+/// Thousandths of the quantity, or nothing when the text is none.
+fn parse(text: &str) -> Option<i128> {
+    let (negative, rest) = match text.as_bytes().first()? {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+    let (number, suffix) = rest.split_at(end);
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    if (whole.is_empty() && part.is_empty()) || part.contains('.') {
+        return None;
+    }
+    let digits: String = [whole, part].concat();
+    let mantissa: i128 = if digits.len() > 30 { return None } else { digits.parse().ok()? };
+    let (binary, decimal) = scale(suffix)?;
+    // value in thousandths = mantissa * 2^binary * 10^(decimal + 3 - len(part))
+    let exponent = decimal + 3 - i32::try_from(part.len()).ok()?;
+    let scaled = mantissa.checked_mul(1i128.checked_shl(binary)?)?;
+    let value = if exponent >= 0 {
+        scaled.checked_mul(10i128.checked_pow(u32::try_from(exponent).ok()?)?)?
+    } else {
+        match 10i128.checked_pow(exponent.unsigned_abs()) {
+            Some(by) => scaled.div_euclid(by) + i128::from(scaled.rem_euclid(by) != 0),
+            None => i128::from(scaled != 0),
+        }
+    };
+    Some(if negative { -value } else { value })
+}
+
+/// Powers of two and of ten that a suffix stands for.
+fn scale(suffix: &str) -> Option<(u32, i32)> {
+    Some(match suffix {
+        "" => (0, 0),
+        "n" => (0, -9),
+        "u" => (0, -6),
+        "m" => (0, -3),
+        "k" => (0, 3),
+        "M" => (0, 6),
+        "G" => (0, 9),
+        "T" => (0, 12),
+        "P" => (0, 15),
+        "E" => (0, 18),
+        "Ki" => (10, 0),
+        "Mi" => (20, 0),
+        "Gi" => (30, 0),
+        "Ti" => (40, 0),
+        "Pi" => (50, 0),
+        "Ei" => (60, 0),
+        _ => (0, suffix.strip_prefix(['e', 'E'])?.parse().ok()?),
+    })
+}
+
+impl fmt::Display for Quantity {
+    /// Whole units when exact, thousandths otherwise.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 % 1000 == 0 { write!(f, "{}", self.0 / 1000) } else { write!(f, "{}m", self.0) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_usual_forms() {
+        let milli = |t: &str| t.parse::<Quantity>().map(Quantity::milli);
+        assert_eq!(milli("500m"), Ok(500));
+        assert_eq!(milli("1.5"), Ok(1500));
+        assert_eq!(milli("2e3"), Ok(2_000_000));
+        assert_eq!(milli("1Ki"), Ok(1_024_000));
+        assert_eq!(milli(".5Mi"), Ok(524_288_000));
+        assert_eq!(milli("100n"), Ok(1));
+        assert_eq!("1E".parse::<Quantity>().map(Quantity::units), Ok(1_000_000_000_000_000_000));
+        assert_eq!(milli("-1"), Ok(-1000));
+    }
+
+    #[test]
+    fn refuses_the_rest() {
+        for bad in ["", "a", "1.2.3", "1KiB", "1 Gi", ".", "--1", "1e"] {
+            assert!(bad.parse::<Quantity>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The schema form: types in one arena, named by index.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Index of a type within [`Types`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TypeId(pub u32);
+
+/// All types that a set of kinds needs.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Types {
+    /// The arena; [`TypeId`] indexes it.
+    pub types: Vec<Type>,
+}
+
+impl Types {
+    /// The type behind an index.
+    pub fn get(&self, id: TypeId) -> &Type {
+        &self.types[id.0 as usize]
+    }
+
+    /// Adds a type.
+    pub fn push(&mut self, t: Type) -> TypeId {
+        let id = TypeId(u32::try_from(self.types.len()).unwrap_or(u32::MAX));
+        self.types.push(t);
+        id
+    }
+}
+
+/// A kind's root type with the arena it lives in.
+#[derive(Clone, Copy, Debug)]
+pub struct Schema<'a> {
+    /// The arena.
+    pub types: &'a Types,
+    /// The type of the whole object.
+    pub root: TypeId,
+}
+
+/// What a value may be.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Type {
+    /// Anything; kept as it is (RawExtension, x-kubernetes-preserve-unknown-fields without properties).
+    Any,
+    /// Text.
+    String {
+        /// `date-time`, `byte`, … or empty.
+        format: String,
+    },
+    /// Whole number; 32 or 64 bits.
+    Int {
+        /// Width in bits.
+        bits: u8,
+    },
+    /// Number.
+    Number,
+    /// Truth value.
+    Bool,
+    /// Number or text.
+    IntOrString,
+    /// A resource quantity (text, or a number that becomes text).
+    Quantity,
+    /// A moment, whole seconds; protobuf carries it as a message {seconds, nanos}.
+    Time,
+    /// A moment, microseconds.
+    MicroTime,
+    /// A meta/v1 Duration: text such as `1m0s`.
+    Duration,
+    /// A meta/v1 FieldsV1: a tree that is opaque here.
+    FieldsV1,
+    /// Text keys to values of one type.
+    Map {
+        /// Type of the values.
+        value: TypeId,
+        /// Replaced as a whole by apply (x-kubernetes-map-type: atomic).
+        atomic: bool,
+    },
+    /// A sequence.
+    List {
+        /// Type of the items.
+        item: TypeId,
+        /// How apply merges it.
+        kind: ListKind,
+    },
+    /// Named fields.
+    Object(FieldSet),
+}
+
+/// How server-side apply treats a list (x-kubernetes-list-type).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ListKind {
+    /// Replaced as a whole.
+    Atomic,
+    /// Each item is its own key.
+    Set,
+    /// Items are objects with these key fields (x-kubernetes-list-map-keys).
+    Map(Vec<String>),
+}
+
+/// The fields of an object type.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct FieldSet {
+    /// Fields by JSON name.
+    pub fields: BTreeMap<String, Field>,
+    /// Type of values under names that are not listed; unknown fields are an error or pruned when absent.
+    pub other: Option<TypeId>,
+    /// Keep unknown fields as they are (x-kubernetes-preserve-unknown-fields).
+    pub preserve_unknown: bool,
+    /// Replaced as a whole by apply (x-kubernetes-map-type: atomic).
+    pub atomic: bool,
+    /// Full name of the protobuf message, when there is one.
+    pub message: Option<String>,
+    /// A whole object with its own apiVersion, kind and metadata (x-kubernetes-embedded-resource).
+    pub embedded: bool,
+}
+
+/// One field.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Field {
+    /// Type of its value.
+    pub ty: TypeId,
+    /// Must be there.
+    pub required: bool,
+    /// May be null and stay so (custom kinds only).
+    pub nullable: bool,
+    /// Filled in when absent.
+    pub default: Option<Value>,
+    /// `merge`, `replace`, `retainKeys` (joined by commas) of strategic merge patch.
+    pub patch_strategy: String,
+    /// Key field of a list merged by strategic merge patch.
+    pub patch_merge_key: String,
+    /// How protobuf carries it.
+    pub proto: Option<Proto>,
+    /// Value constraints of custom kinds (enum, pattern, minimum, …) as in the source schema.
+    pub checks: Option<Value>,
+}
+
+/// How protobuf carries a field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proto {
+    /// Field number.
+    pub tag: u32,
+    /// Scalar type (`string`, `bytes`, `int32`, `bool`, `double`, …), or `message`.
+    pub wire: String,
+    /// May occur many times.
+    pub repeated: bool,
+    /// `map<string, …>`: the scalar or `message` type of the values is in `wire`.
+    pub map: bool,
+}

@@ -1,0 +1,1 @@
+//! Generated schema tables of the built-in kinds.

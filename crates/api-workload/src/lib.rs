@@ -1,0 +1,1 @@
+//! CloneSet and its relatives as OpenKruise defines them.

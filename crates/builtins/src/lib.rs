@@ -1,0 +1,1 @@
+//! Planners of the built-in controllers.

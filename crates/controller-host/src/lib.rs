@@ -1,0 +1,1 @@
+//! Runs planners: reflectors, queues, executor, events, metrics.

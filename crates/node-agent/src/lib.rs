@@ -1,0 +1,1 @@
+//! The sync loop of a node over a pod runtime.

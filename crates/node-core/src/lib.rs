@@ -1,0 +1,1 @@
+//! The pod lifecycle machine of a node.

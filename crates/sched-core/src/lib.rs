@@ -1,0 +1,1 @@
+//! Scheduling snapshot, cycle and decisions.

@@ -1,0 +1,1 @@
+//! Durable store: sequencer, group commit, watch fan-out over an embedded engine.

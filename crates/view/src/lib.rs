@@ -1,0 +1,1 @@
+//! Objects as rows, cards and bars in the words of the user.

@@ -1,0 +1,1 @@
+//! Revisions, in-place differences, delete order and budget arithmetic shared by workloads.
