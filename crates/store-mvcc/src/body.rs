@@ -36,7 +36,12 @@ impl Body {
         match self.packed.first() {
             Some(&RAW) => Ok(self.packed.slice(1..)),
             Some(&LZ4) => {
-                lz4_flex::decompress_size_prepended(&self.packed[1..]).map(Bytes::from).map_err(|_| Damaged)
+                let (size, block) = lz4_flex::block::uncompressed_size(&self.packed[1..]).map_err(|_| Damaged)?;
+                if size > BODY_BYTES_MAX {
+                    return Err(Damaged);
+                }
+                let plain = lz4_flex::decompress(block, size).map_err(|_| Damaged)?;
+                if plain.len() == size { Ok(plain.into()) } else { Err(Damaged) }
             }
             _ => Err(Damaged),
         }
