@@ -1,2 +1,32 @@
-//! Chores.
-fn main() {}
+//! Chores of the workspace: `cargo xtask tidy | codegen | conformance`.
+
+mod conformance;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask <command>
+
+commands:
+  tidy                                   check floors, purity, sizes, documents
+  conformance --kubeconfig F --data DIR  run outside programs against a cluster
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match args.first().map(String::as_str) {
+        Some("tidy") => tidy::run(),
+        Some("conformance") => conformance::run(&args[1..]),
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
