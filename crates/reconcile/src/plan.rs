@@ -1,8 +1,12 @@
 //! What a planner decides: data that an executor carries out without choosing.
 
+use std::collections::BTreeMap;
+
 use api_meta::{Object, ObjectKey, Resource};
 use serde_json::Value;
 use stdx::Time;
+
+use crate::Verb;
 
 /// The outcome of one look at one key.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -13,6 +17,8 @@ pub struct Plan {
     pub notes: Vec<Note>,
     /// When to look again although nothing changed.
     pub wake: Option<Time>,
+    /// Notes (by index) that are true only once an action (by index) is done: `Created pod: x`.
+    pub after: BTreeMap<usize, usize>,
 }
 
 impl Plan {
@@ -31,6 +37,13 @@ impl Plan {
         self.actions.push(action);
     }
 
+    /// Adds an action, and a note that is told only once it is done.
+    pub fn act_noting(&mut self, action: Action, note: Note) {
+        self.after.insert(self.notes.len(), self.actions.len());
+        self.actions.push(action);
+        self.notes.push(note);
+    }
+
     /// Adds a note.
     pub fn note(&mut self, note: Note) {
         self.notes.push(note);
@@ -43,6 +56,8 @@ impl Plan {
 
     /// Appends another plan.
     pub fn extend(&mut self, other: Plan) {
+        let (notes, actions) = (self.notes.len(), self.actions.len());
+        self.after.extend(other.after.into_iter().map(|(n, a)| (n + notes, a + actions)));
         self.actions.extend(other.actions);
         self.notes.extend(other.notes);
         if let Some(at) = other.wake {
@@ -99,6 +114,8 @@ pub enum Form {
     Strategic,
     /// Server-side apply under the controller's name, with force.
     Apply,
+    /// PUT of the whole body: only for subresources that know no patch (`namespaces/finalize`).
+    Replace,
 }
 
 /// What happens to the children of a deleted object.
@@ -154,6 +171,34 @@ impl Action {
         match self {
             Action::Create { .. } => Risk::None,
             Action::Patch { risk, .. } | Action::Delete { risk, .. } => *risk,
+        }
+    }
+
+    /// What it does, in one word.
+    pub fn verb(&self) -> Verb {
+        match self {
+            Action::Create { .. } => Verb::Create,
+            Action::Patch { .. } => Verb::Patch,
+            Action::Delete { .. } => Verb::Delete,
+        }
+    }
+
+    /// The collection it acts on.
+    pub fn resource(&self) -> &Resource {
+        match self {
+            Action::Create { resource, .. } => resource,
+            Action::Patch { target, .. } | Action::Delete { target, .. } => &target.resource,
+        }
+    }
+
+    /// Where the object lives that it acts on.
+    pub fn key(&self) -> ObjectKey {
+        match self {
+            Action::Create { body, .. } => {
+                let text = |field: &str| body["metadata"][field].as_str().unwrap_or_default().to_owned();
+                ObjectKey { namespace: text("namespace"), name: text("name") }
+            }
+            Action::Patch { target, .. } | Action::Delete { target, .. } => target.key.clone(),
         }
     }
 

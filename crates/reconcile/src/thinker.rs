@@ -5,7 +5,7 @@ use std::sync::Arc;
 use api_meta::{Object, ObjectKey, Resource};
 use stdx::Time;
 
-use crate::{Plan, World};
+use crate::{Feed, Plan, World};
 
 /// A controller: observes one key, plans, knows nothing of effects.
 pub trait Thinker: 'static {
@@ -43,9 +43,8 @@ pub struct Permission {
 /// Another kind a thinker reads.
 #[derive(Clone)]
 pub struct Watch {
-    pub(crate) resource: Resource,
-    pub(crate) register: fn(&mut World),
-    pub(crate) keys: Keys,
+    feed: Feed,
+    keys: Keys,
 }
 
 type Keys = Arc<dyn Fn(&World, &dyn std::any::Any) -> Vec<ObjectKey> + Send + Sync>;
@@ -54,8 +53,7 @@ impl Watch {
     /// Objects of kind `T`; a change of one concerns the keys that `keys` names. It is asked about the old and the new version.
     pub fn mapped<T: Object>(keys: impl Fn(&World, &T) -> Vec<ObjectKey> + Send + Sync + 'static) -> Watch {
         Watch {
-            resource: T::RESOURCE,
-            register: World::register::<T>,
+            feed: Feed::of::<T>(),
             keys: Arc::new(move |world, object| {
                 object.downcast_ref::<T>().map_or_else(Vec::new, |o| keys(world, o))
             }),
@@ -81,7 +79,7 @@ impl Watch {
 
     /// Which collection.
     pub fn resource(&self) -> &Resource {
-        &self.resource
+        self.feed.resource()
     }
 
     /// The keys that a change of `object` (a `T` of the constructor) concerns.
@@ -91,7 +89,12 @@ impl Watch {
 
     /// Makes its kind known to a world.
     pub fn register(&self, world: &mut World) {
-        (self.register)(world);
+        self.feed.register(world);
+    }
+
+    /// How its objects get into a world.
+    pub fn feed(&self) -> &Feed {
+        &self.feed
     }
 }
 

@@ -4,12 +4,35 @@ use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use api_meta::{Object, ObjectKey};
+use api_meta::{Object, ObjectKey, Resource};
 
 /// Mirrors of the collections that the registered thinkers read.
 #[derive(Default)]
 pub struct World {
     caches: BTreeMap<TypeId, Box<dyn Any + Send + Sync>>,
+    failures: BTreeMap<(&'static str, ObjectKey), Failure>,
+}
+
+/// Why the last plan of a key could not be carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What was tried.
+    pub verb: Verb,
+    /// On which collection.
+    pub resource: Resource,
+    /// The server's answer.
+    pub message: String,
+}
+
+/// What an action does, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verb {
+    /// [`crate::Action::Create`].
+    Create,
+    /// [`crate::Action::Patch`].
+    Patch,
+    /// [`crate::Action::Delete`].
+    Delete,
 }
 
 impl World {
@@ -21,6 +44,24 @@ impl World {
     /// Makes the kind known; does nothing when it is.
     pub fn register<T: Object>(&mut self) {
         self.caches.entry(TypeId::of::<T>()).or_insert_with(|| Box::new(Cache::<T>::default()));
+    }
+
+    /// Why the last plan of this thinker for this key failed; nothing when it succeeded or none was carried out.
+    pub fn failure(&self, thinker: &'static str, key: &ObjectKey) -> Option<&Failure> {
+        self.failures.get(&(thinker, key.clone()))
+    }
+
+    /// Notes the outcome of a plan; the executor's business.
+    pub fn set_failure(&mut self, thinker: &'static str, key: &ObjectKey, failure: Option<Failure>) {
+        let id = (thinker, key.clone());
+        match failure {
+            Some(failure) => {
+                self.failures.insert(id, failure);
+            }
+            None => {
+                self.failures.remove(&id);
+            }
+        }
     }
 
     /// The mirror of a kind.
@@ -46,13 +87,14 @@ impl World {
 pub struct Cache<T> {
     items: BTreeMap<ObjectKey, Arc<T>>,
     by_owner: BTreeMap<String, BTreeSet<ObjectKey>>,
+    orphans: BTreeSet<ObjectKey>,
     /// Version of the last consistent list or bookmark; nothing before the first list has arrived whole.
     synced: Option<u64>,
 }
 
 impl<T> Default for Cache<T> {
     fn default() -> Cache<T> {
-        Cache { items: BTreeMap::new(), by_owner: BTreeMap::new(), synced: None }
+        Cache { items: BTreeMap::new(), by_owner: BTreeMap::new(), orphans: BTreeSet::new(), synced: None }
     }
 }
 
@@ -78,6 +120,15 @@ impl<T: Object> Cache<T> {
         self.by_owner.get(uid).into_iter().flatten().filter_map(|k| self.items.get(k))
     }
 
+    /// The objects of one namespace that have no controller, in name order: the candidates for adoption.
+    pub fn orphans_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<T>> {
+        let from = ObjectKey::new(namespace, "");
+        self.orphans
+            .range(from..)
+            .take_while(move |k| k.namespace == namespace)
+            .filter_map(|k| self.items.get(k))
+    }
+
     /// How many objects it holds.
     pub fn len(&self) -> usize {
         self.items.len()
@@ -95,18 +146,29 @@ impl<T: Object> Cache<T> {
 
     /// Takes in a new or changed object; gives back the version before it.
     pub fn apply(&mut self, object: T) -> Option<Arc<T>> {
+        self.apply_shared(Arc::new(object))
+    }
+
+    /// The same for an object that is shared already.
+    pub fn apply_shared(&mut self, object: Arc<T>) -> Option<Arc<T>> {
         let key = object.meta().key();
         let old = self.remove(&key);
-        if let Some(owner) = object.meta().controller() {
-            self.by_owner.entry(owner.uid.clone()).or_default().insert(key.clone());
+        match object.meta().controller() {
+            Some(owner) => {
+                self.by_owner.entry(owner.uid.clone()).or_default().insert(key.clone());
+            }
+            None => {
+                self.orphans.insert(key.clone());
+            }
         }
-        self.items.insert(key, Arc::new(object));
+        self.items.insert(key, object);
         old
     }
 
     /// Forgets an object; gives it back.
     pub fn remove(&mut self, key: &ObjectKey) -> Option<Arc<T>> {
         let old = self.items.remove(key)?;
+        self.orphans.remove(key);
         if let Some(owner) = old.meta().controller()
             && let Some(keys) = self.by_owner.get_mut(&owner.uid)
         {
