@@ -36,7 +36,8 @@ impl Body {
         match self.packed.first() {
             Some(&RAW) => Ok(self.packed.slice(1..)),
             Some(&LZ4) => {
-                let (size, block) = lz4_flex::block::uncompressed_size(&self.packed[1..]).map_err(|_| Damaged)?;
+                let (size, block) =
+                    lz4_flex::block::uncompressed_size(&self.packed[1..]).map_err(|_| Damaged)?;
                 if size > BODY_BYTES_MAX {
                     return Err(Damaged);
                 }

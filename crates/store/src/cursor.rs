@@ -1,0 +1,60 @@
+//! Watch cursors: each pulls from the shared event log at its own pace.
+
+use std::sync::Arc;
+
+use store_mvcc::{Event, KeyRange, Revision};
+use tokio::sync::watch;
+
+use crate::Error;
+use crate::handle::Shared;
+
+/// A place in the event log of one range. Never skips: it gives every event, or says that history no longer reaches back to it.
+pub struct Cursor {
+    shared: Arc<Shared>,
+    range: KeyRange,
+    position: Revision,
+    moved: watch::Receiver<Revision>,
+}
+
+impl Cursor {
+    pub(crate) fn open(shared: Arc<Shared>, range: KeyRange, from: Revision) -> Result<Cursor, Error> {
+        // Subscribed before the first look, so that no change falls between the two.
+        let moved = shared.subscribe(&range.resource);
+        shared.read().events_after(&range, from, 0)?;
+        Ok(Cursor { shared, range, position: from, moved })
+    }
+
+    /// The next events, at least one; waits for them. Safe to drop while it waits.
+    ///
+    /// # Errors
+    /// `Compacted` when events that were not given yet are gone; `Closed` when the store has ended and everything was given.
+    pub async fn next(&mut self) -> Result<Vec<Arc<Event>>, Error> {
+        loop {
+            self.moved.mark_unchanged();
+            let events = self.try_next()?;
+            if !events.is_empty() {
+                return Ok(events);
+            }
+            if self.moved.changed().await.is_err() {
+                let last = self.try_next()?;
+                return if last.is_empty() { Err(Error::Closed) } else { Ok(last) };
+            }
+        }
+    }
+
+    /// The events that are there, perhaps none; does not wait.
+    ///
+    /// # Errors
+    /// `Compacted` when events that were not given yet are gone.
+    pub fn try_next(&mut self) -> Result<Vec<Arc<Event>>, Error> {
+        let limit = self.shared.limits.cursor_batch_max;
+        let tail = self.shared.read().events_after(&self.range, self.position, limit)?;
+        self.position = tail.complete_to;
+        Ok(tail.events)
+    }
+
+    /// Everything of the range up to here has been given; what a bookmark may say once those events are delivered.
+    pub fn position(&self) -> Revision {
+        self.position
+    }
+}
