@@ -1,5 +1,6 @@
 //! Chores of the workspace: `cargo xtask tidy | codegen | conformance`.
 
+mod codegen;
 mod conformance;
 mod tidy;
 
@@ -9,6 +10,7 @@ const USAGE: &str = "usage: cargo xtask <command>
 
 commands:
   tidy                                   check floors, purity, sizes, documents
+  codegen [--check] [--data DIR]         write the schema tables of the built-in kinds
   conformance --kubeconfig F --data DIR  run outside programs against a cluster
 ";
 
@@ -16,6 +18,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match args.first().map(String::as_str) {
         Some("tidy") => tidy::run(),
+        Some("codegen") => codegen::run(&args[1..]),
         Some("conformance") => conformance::run(&args[1..]),
         _ => {
             eprint!("{USAGE}");

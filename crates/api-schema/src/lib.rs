@@ -10,4 +10,4 @@
 
 mod schema;
 
-pub use schema::{Field, FieldSet, ListKind, Proto, Schema, Type, TypeId, Types};
+pub use schema::{Field, FieldSet, ListKind, Presence, Proto, Schema, Type, TypeId, Types, Wire};

@@ -133,8 +133,41 @@ pub struct Field {
     pub patch_merge_key: String,
     /// How protobuf carries it.
     pub proto: Option<Proto>,
+    /// What the canonical form does with a zero value.
+    pub presence: Presence,
     /// Value constraints of custom kinds (enum, pattern, minimum, …) as in the source schema.
     pub checks: Option<Value>,
+}
+
+impl Field {
+    /// An optional field without any facts beyond its type.
+    pub fn new(ty: TypeId) -> Field {
+        Field {
+            ty,
+            required: false,
+            nullable: false,
+            default: None,
+            patch_strategy: String::new(),
+            patch_merge_key: String::new(),
+            proto: None,
+            presence: Presence::Keep,
+            checks: None,
+        }
+    }
+}
+
+/// What the canonical form of a built-in kind does with a zero value, as the Go types of upstream do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Presence {
+    /// Stays as given; absent stays absent (a Go pointer; every field of a custom kind).
+    #[default]
+    Keep,
+    /// A zero value is dropped (`omitempty`).
+    Drop,
+    /// An absent value is filled with the type's zero: `""`, `0`, `false`, `{}`, and null for lists, maps and times.
+    Always,
+    /// An absent value is written as null (a Go pointer without `omitempty`).
+    Null,
 }
 
 /// How protobuf carries a field.
@@ -142,10 +175,35 @@ pub struct Field {
 pub struct Proto {
     /// Field number.
     pub tag: u32,
-    /// Scalar type (`string`, `bytes`, `int32`, `bool`, `double`, …), or `message`.
-    pub wire: String,
+    /// Field number of the message around it that JSON does not show (a Go inlined struct), outermost first.
+    pub within: Vec<u32>,
+    /// Form on the wire; of the values when `map`, of the items when `repeated`.
+    pub wire: Wire,
     /// May occur many times.
     pub repeated: bool,
-    /// `map<string, …>`: the scalar or `message` type of the values is in `wire`.
+    /// `map<string, …>`.
     pub map: bool,
+}
+
+/// Form of a single value on the protobuf wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wire {
+    /// Text.
+    String,
+    /// Octets; base64 in JSON.
+    Bytes,
+    /// 32 bits, two's complement.
+    Int32,
+    /// 64 bits, two's complement.
+    Int64,
+    /// Truth value.
+    Bool,
+    /// IEEE 754 double.
+    Double,
+    /// A message; its shape follows from the field's type.
+    Message,
+    /// A message `{items: [string]}` that JSON shows as a plain list.
+    Strings,
+    /// JSONSchemaPropsOrArray, …OrBool, …OrStringArray of apiextensions: a union that JSON does not tag.
+    SchemaUnion,
 }
