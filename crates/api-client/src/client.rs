@@ -12,11 +12,15 @@ use serde_json::{Value, json};
 use crate::watch::{WatchOptions, WatchStream};
 use crate::{Error, Response, Transport};
 
+const JSON: &str = "application/json";
+
 /// Calls an API server in the name of one component; cheap to clone.
 #[derive(Clone)]
 pub struct Client {
     transport: Arc<dyn Transport>,
     agent: Arc<str>,
+    /// Media types asked for: of lists, of everything else.
+    accept: [&'static str; 2],
 }
 
 /// One page, or all, of a collection.
@@ -101,12 +105,12 @@ pub struct DeleteOptions {
 impl Client {
     /// A client that calls itself `agent`, which is also its default field manager.
     pub fn new(transport: Arc<dyn Transport>, agent: &str) -> Client {
-        Client { transport, agent: agent.into() }
+        Client { transport, agent: agent.into(), accept: [JSON; 2] }
     }
 
     /// The same connection under another name.
     pub fn named(&self, agent: &str) -> Client {
-        Client { transport: self.transport.clone(), agent: agent.into() }
+        Client { agent: agent.into(), ..self.clone() }
     }
 
     /// The name it calls itself.
@@ -116,7 +120,7 @@ impl Client {
 
     /// Reads one object.
     pub async fn get<T: DeserializeOwned>(&self, r: &Resource, ns: &str, name: &str) -> Result<T, Error> {
-        self.json(Method::GET, &r.object_path(ns, name), &[], None).await
+        self.json_as(self.accept[1], Method::GET, &r.object_path(ns, name), &[], None).await
     }
 
     /// Lists a collection; all namespaces when `ns` is empty.
@@ -134,7 +138,7 @@ impl Client {
             ("continue", o.r#continue.as_str()),
             ("resourceVersion", o.resource_version.as_str()),
         ];
-        self.json(Method::GET, &r.collection_path(ns), &query, None).await
+        self.json_as(self.accept[0], Method::GET, &r.collection_path(ns), &query, None).await
     }
 
     /// Watches a collection from a version on.
@@ -154,7 +158,7 @@ impl Client {
             ("resourceVersion", o.resource_version.as_str()),
             ("timeoutSeconds", timeout.as_str()),
         ];
-        let response = self.send(Method::GET, &path, &query, None).await?;
+        let response = self.send_as(self.accept[1], Method::GET, &path, &query, None).await?;
         Ok(crate::watch::decode(response, path))
     }
 
@@ -219,10 +223,19 @@ impl Client {
 
     /// Asks for an object's deletion.
     pub async fn delete(&self, r: &Resource, key: (&str, &str), o: &DeleteOptions) -> Result<(), Error> {
-        let body = Some(("application/json", encode(&o.body())?));
+        let body = Some((JSON, encode(&o.body())?));
         let _: serde::de::IgnoredAny =
             self.json(Method::DELETE, &r.object_path(key.0, key.1), &[], body).await?;
         Ok(())
+    }
+
+    /// The same connection, asking for metadata alone: answers are `PartialObjectMetadata`, whatever the kind.
+    pub fn metadata_only(&self) -> Client {
+        const METADATA: &str =
+            "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+        const METADATA_LIST: &str =
+            "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+        Client { accept: [METADATA_LIST, METADATA], ..self.clone() }
     }
 
     /// Reads a path that is not an object: `/version`, logs, `/metrics`.
@@ -238,8 +251,19 @@ impl Client {
         query: &[(&str, &str)],
         body: Option<(&str, Bytes)>,
     ) -> Result<T, Error> {
+        self.json_as(JSON, method, path, query, body).await
+    }
+
+    async fn json_as<T: DeserializeOwned>(
+        &self,
+        accept: &str,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<(&str, Bytes)>,
+    ) -> Result<T, Error> {
         let what = format!("{method} {path}");
-        let bytes = self.send(method, path, query, body).await?.into_body().collect().await?;
+        let bytes = self.send_as(accept, method, path, query, body).await?.into_body().collect().await?;
         serde_json::from_slice(&bytes).map_err(|source| Error::Unreadable { what, source })
     }
 
@@ -251,10 +275,21 @@ impl Client {
         query: &[(&str, &str)],
         body: Option<(&str, Bytes)>,
     ) -> Result<Response, Error> {
+        self.send_as(JSON, method, path, query, body).await
+    }
+
+    async fn send_as(
+        &self,
+        accept: &str,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<(&str, Bytes)>,
+    ) -> Result<Response, Error> {
         let mut request = http::Request::builder()
             .method(method)
             .uri(uri(path, query))
-            .header(header::ACCEPT, "application/json")
+            .header(header::ACCEPT, accept)
             .header(header::USER_AGENT, &*self.agent);
         let mut bytes = Bytes::new();
         if let Some((kind, body)) = body {

@@ -19,6 +19,6 @@ mod watch;
 
 pub use client::{Client, DeleteOptions, List, ListMeta, ListOptions, MetaOnly, Patch, WriteOptions};
 pub use error::{Class, Error};
-pub use reflector::{Delta, Reflector};
+pub use reflector::{Consumer, Delta, Reflector, Seen};
 pub use transport::{Body, BodyStream, Request, Response, Transport};
 pub use watch::{WatchEvent, WatchOptions, WatchStream};

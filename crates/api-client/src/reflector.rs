@@ -1,10 +1,13 @@
 //! Keeps a consumer in step with a collection: list, then watch, then resume; list again only when history is gone.
 
 use std::collections::BTreeSet;
+use std::future::Future;
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use api_meta::{Object, ObjectKey, Resource};
 use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
 use stdx::Env;
 
 use crate::{Class, Client, Error, ListOptions, WatchEvent, WatchOptions};
@@ -18,6 +21,54 @@ pub enum Delta<T> {
     Deleted(ObjectKey),
     /// The mirror now equals a consistent list at this version (sent after every list) or has caught up with it (bookmark).
     Synced(u64),
+}
+
+/// What a consumer keeps of an object, with what the reflector must know of it.
+pub struct Seen<T> {
+    /// Where it lives.
+    pub key: ObjectKey,
+    /// Its `resourceVersion`.
+    pub version: String,
+    /// What is kept.
+    pub item: T,
+}
+
+/// Takes in a mirrored collection. [`Reflector::run`] makes one of a typed sink; a consumer of its own may read objects in
+/// another form, wait while it is full, and learn how much a new list lost.
+pub trait Consumer: Send {
+    /// The form in which objects are read.
+    type Wire: DeserializeOwned + Send + 'static;
+    /// The form in which they are kept.
+    type Item: Send;
+
+    /// Opens one object. One that cannot be read is logged and left out: it must not stop the others.
+    fn open(&self, wire: Self::Wire) -> Result<Seen<Self::Item>, serde_json::Error>;
+
+    /// A new list is about to be told: of `before` objects known, `gone` are missing in it.
+    fn relisted(&mut self, before: usize, gone: usize) -> impl Future<Output = ()> + Send {
+        let _ = (before, gone);
+        std::future::ready(())
+    }
+
+    /// Takes one change, which brings the collection to `version` (0 within a list). False ends the mirror.
+    fn take(&mut self, delta: Delta<Self::Item>, version: u64) -> impl Future<Output = bool> + Send;
+}
+
+/// The consumer behind a typed sink.
+struct Typed<T, F>(F, PhantomData<fn() -> T>);
+
+impl<T: Object, F: FnMut(Delta<T>) -> bool + Send> Consumer for Typed<T, F> {
+    type Wire = T;
+    type Item = T;
+
+    fn open(&self, wire: T) -> Result<Seen<T>, serde_json::Error> {
+        let meta = wire.meta();
+        Ok(Seen { key: meta.key(), version: meta.resource_version.clone(), item: wire })
+    }
+
+    fn take(&mut self, delta: Delta<T>, _: u64) -> impl Future<Output = bool> + Send {
+        std::future::ready((self.0)(delta))
+    }
 }
 
 /// Mirrors one collection into a sink. The sink sees each change once and in order.
@@ -68,13 +119,18 @@ impl Reflector {
     }
 
     /// Runs until `sink` returns false. Trouble is logged and retried with growing waits.
-    pub async fn run<T: Object>(self, mut sink: impl FnMut(Delta<T>) -> bool + Send) {
+    pub async fn run<T: Object>(self, sink: impl FnMut(Delta<T>) -> bool + Send) {
+        self.run_into(Typed(sink, PhantomData)).await;
+    }
+
+    /// Runs until the consumer ends it. Trouble is logged and retried with growing waits.
+    pub async fn run_into<C: Consumer>(self, mut consumer: C) {
         let mut known = BTreeSet::new();
         let mut version: Option<String> = None;
         let mut wait = BACKOFF_MIN;
         loop {
             let started = self.env.now();
-            let outcome = self.round(&mut known, &mut version, &mut sink).await;
+            let outcome = self.round(&mut known, &mut version, &mut consumer).await;
             let error = match outcome {
                 Ok(Flow::Stop) => return,
                 Ok(Flow::Resume) => None,
@@ -97,16 +153,16 @@ impl Reflector {
         }
     }
 
-    async fn round<T: Object>(
+    async fn round<C: Consumer>(
         &self,
         known: &mut BTreeSet<ObjectKey>,
         version: &mut Option<String>,
-        sink: &mut (impl FnMut(Delta<T>) -> bool + Send),
+        consumer: &mut C,
     ) -> Result<Flow, Error> {
         let from = match version.clone() {
             Some(v) => v,
             None => {
-                let Some(v) = self.relist(known, sink).await? else { return Ok(Flow::Stop) };
+                let Some(v) = self.relist(known, consumer).await? else { return Ok(Flow::Stop) };
                 *version = Some(v.clone());
                 v
             }
@@ -117,37 +173,35 @@ impl Reflector {
             resource_version: from,
             timeout_seconds: None,
         };
-        let mut events = self.client.watch::<T>(&self.resource, &self.namespace, &options).await?;
+        let mut events = self.client.watch::<C::Wire>(&self.resource, &self.namespace, &options).await?;
         while let Some(event) = events.next().await {
-            let delta = match event? {
-                WatchEvent::Applied(object) => {
-                    *version = Some(object.meta().resource_version.clone());
-                    known.insert(object.meta().key());
-                    Delta::Applied(object)
+            let (delta, at) = match event? {
+                WatchEvent::Applied(wire) => {
+                    let Some(seen) = self.open(consumer, wire) else { continue };
+                    known.insert(seen.key);
+                    (Delta::Applied(seen.item), seen.version)
                 }
-                WatchEvent::Deleted(object) => {
-                    *version = Some(object.meta().resource_version.clone());
-                    known.remove(&object.meta().key());
-                    Delta::Deleted(object.meta().key())
+                WatchEvent::Deleted(wire) => {
+                    let Some(seen) = self.open(consumer, wire) else { continue };
+                    known.remove(&seen.key);
+                    (Delta::Deleted(seen.key), seen.version)
                 }
-                WatchEvent::Bookmark(v) => {
-                    let revision = v.parse().unwrap_or(0);
-                    *version = Some(v);
-                    Delta::Synced(revision)
-                }
+                WatchEvent::Bookmark(v) => (Delta::Synced(v.parse().unwrap_or(0)), v),
             };
-            if !sink(delta) {
+            let revision = at.parse().unwrap_or(0);
+            *version = Some(at);
+            if !consumer.take(delta, revision).await {
                 return Ok(Flow::Stop);
             }
         }
         Ok(Flow::Resume)
     }
 
-    /// Lists everything and tells the sink what came, what changed and what went. Returns the list's version.
-    async fn relist<T: Object>(
+    /// Lists everything and tells the consumer what went, what is there, and that it is all. Returns the list's version.
+    async fn relist<C: Consumer>(
         &self,
         known: &mut BTreeSet<ObjectKey>,
-        sink: &mut (impl FnMut(Delta<T>) -> bool + Send),
+        consumer: &mut C,
     ) -> Result<Option<String>, Error> {
         let mut options = ListOptions {
             labels: self.labels.clone(),
@@ -158,25 +212,34 @@ impl Reflector {
         // Collected first: a list broken off half-way must not look like deletions.
         let mut items = Vec::new();
         let version = loop {
-            let page = self.client.list::<T>(&self.resource, &self.namespace, &options).await?;
-            items.extend(page.items);
+            let page = self.client.list::<C::Wire>(&self.resource, &self.namespace, &options).await?;
+            items.extend(page.items.into_iter().filter_map(|wire| self.open(consumer, wire)));
             options.r#continue = page.metadata.r#continue;
             if options.r#continue.is_empty() {
                 break page.metadata.resource_version;
             }
         };
-        let now: BTreeSet<ObjectKey> = items.iter().map(|o| o.meta().key()).collect();
+        let now: BTreeSet<ObjectKey> = items.iter().map(|seen| seen.key.clone()).collect();
         let gone: Vec<ObjectKey> = known.difference(&now).cloned().collect();
+        consumer.relisted(known.len(), gone.len()).await;
         *known = now;
-        let synced = Delta::Synced(version.parse().unwrap_or(0));
-        let deltas =
-            gone.into_iter().map(Delta::Deleted).chain(items.into_iter().map(Delta::Applied)).chain([synced]);
-        for delta in deltas {
-            if !sink(delta) {
+        let revision = version.parse().unwrap_or(0);
+        let gone = gone.into_iter().map(Delta::Deleted);
+        for delta in gone.chain(items.into_iter().map(|seen| Delta::Applied(seen.item))) {
+            if !consumer.take(delta, 0).await {
                 return Ok(None);
             }
         }
-        Ok(Some(version))
+        Ok(consumer.take(Delta::Synced(revision), revision).await.then_some(version))
+    }
+
+    fn open<C: Consumer>(&self, consumer: &C, wire: C::Wire) -> Option<Seen<C::Item>> {
+        consumer
+            .open(wire)
+            .inspect_err(
+                |error| tracing::warn!(resource = %self.resource, %error, "unreadable object left out"),
+            )
+            .ok()
     }
 }
 
