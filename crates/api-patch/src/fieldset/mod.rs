@@ -1,0 +1,9 @@
+//! Sets of field paths, as `managedFields` carries them (FieldsV1 of structured-merge-diff v6).
+
+mod element;
+mod set;
+mod wire;
+
+pub use element::{Path, PathElement, Scalar};
+pub use set::FieldSet;
+pub use wire::FieldsError;

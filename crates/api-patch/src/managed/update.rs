@@ -1,0 +1,115 @@
+//! Ownership after a create, a PUT or a patch other than apply.
+
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use super::Change;
+use super::entries::{self, Entry, Operation, Owner};
+use crate::fieldset::{FieldSet, Path};
+use crate::typed::{Diff, Walker, zero};
+
+/// Sets `metadata.managedFields` of `new`: what changed since `live` belongs to the manager, and to nobody else. `live` is
+/// `None` for a create. A client that sends no entries keeps those of `live`; one that sends `[]` or `[{}]` clears them.
+/// An object whose entries were cleared is not tracked until somebody applies to it.
+pub fn update(change: &Change<'_>, live: Option<&Value>, new: &mut Value) {
+    let sent = entries::take(new);
+    let managed = known(change, live, sent);
+    if managed.is_empty() && live.is_some() {
+        return;
+    }
+    let mut managed = managed;
+    let walker = Walker::new(change.types, change.root);
+    let start;
+    let old = match live {
+        Some(live) => live,
+        None => {
+            start = zero(change.types, change.root);
+            &start
+        }
+    };
+    track(change, &walker, old, new, &mut managed);
+    entries::put(new, managed);
+}
+
+/// The entries before the write: the client's own when it sent readable ones, else those of the live object.
+fn known(change: &Change<'_>, live: Option<&Value>, sent: Option<Value>) -> Vec<Entry> {
+    let of_live = || live.map(entries::of).unwrap_or_default();
+    if !change.subresource.is_empty() {
+        return of_live();
+    }
+    let Some(sent) = sent else { return of_live() };
+    let list = sent.as_array().map_or(&[][..], Vec::as_slice);
+    let reset = match list {
+        [] => sent.is_array(),
+        [only] => only.as_object().is_some_and(serde_json::Map::is_empty),
+        _ => false,
+    };
+    if reset {
+        return Vec::new();
+    }
+    match entries::decode(&sent) {
+        Some(managed) if !managed.is_empty() => managed,
+        _ => of_live(),
+    }
+}
+
+/// Moves what changed from `old` to `new` to the manager.
+pub(super) fn track(
+    change: &Change<'_>,
+    walker: &Walker<'_>,
+    old: &Value,
+    new: &Value,
+    managed: &mut Vec<Entry>,
+) {
+    let diff = walker.compare(old, new).without(change.reset);
+    yield_changed(&diff, managed, None);
+    let own = diff.touched().difference(&META);
+    if !own.is_empty() {
+        give(change, own, managed);
+    }
+    entries::cap(managed);
+}
+
+/// Takes changed and removed paths from all owners but one; owners of nothing go.
+pub(super) fn yield_changed(diff: &Diff, managed: &mut Vec<Entry>, except: Option<&Owner>) {
+    let touched = diff.touched();
+    for entry in managed.iter_mut().filter(|e| Some(&e.owner) != except) {
+        if !touched.is_empty() {
+            entry.set = entry.set.difference(&touched);
+        }
+        if !diff.removed.is_empty() {
+            entry.set = entry.set.difference(&diff.removed);
+        }
+    }
+    managed.retain(|e| !e.set.is_empty());
+}
+
+fn give(change: &Change<'_>, own: FieldSet, managed: &mut Vec<Entry>) {
+    let owner = Owner::of(change, Operation::Update);
+    let time = Some(Value::from(change.now.to_string()));
+    match managed.iter_mut().find(|e| e.owner == owner) {
+        Some(entry) => {
+            entry.set = entry.set.union(&own);
+            entry.time = time;
+        }
+        None => managed.push(Entry { owner, api_version: change.api_version.to_owned(), time, set: own }),
+    }
+}
+
+/// Paths that nobody owns.
+pub(super) static META: LazyLock<FieldSet> = LazyLock::new(|| {
+    let below = [
+        "name",
+        "namespace",
+        "creationTimestamp",
+        "selfLink",
+        "uid",
+        "clusterName",
+        "generation",
+        "managedFields",
+        "resourceVersion",
+    ];
+    let top = ["apiVersion", "kind", "metadata"].map(|n| Path::fields(&[n]));
+    FieldSet::of(top.into_iter().chain(below.map(|n| Path::fields(&["metadata", n]))))
+});

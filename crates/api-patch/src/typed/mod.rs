@@ -1,0 +1,13 @@
+//! Walks a tree together with its schema, as structured-merge-diff does: compare, merge, take the field set, remove.
+
+mod compare;
+mod fields;
+mod merge;
+mod remove;
+mod shape;
+mod zero;
+
+pub(crate) use compare::Diff;
+pub(crate) use fields::TypeFault;
+pub(crate) use shape::Walker;
+pub use zero::zero;
