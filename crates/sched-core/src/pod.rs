@@ -1,0 +1,137 @@
+//! The compact projection of a pod.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
+use std::sync::Arc;
+
+use api_core::Pod;
+use api_meta::ObjectKey;
+use stdx::Time;
+
+use crate::Demand;
+
+/// What the scheduler keeps of a pod. Parts that pods of one template have in common are shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodFact {
+    /// Namespace and name.
+    pub key: ObjectKey,
+    /// Identity.
+    pub uid: Arc<str>,
+    /// Where it is bound.
+    pub node: Option<Arc<str>>,
+    /// Labels.
+    pub labels: Arc<BTreeMap<String, String>>,
+    /// Identity of its controller.
+    pub owner: Option<Arc<str>>,
+    /// Deletion has been asked for.
+    pub terminating: bool,
+    /// Names of its scheduling gates.
+    pub gates: Vec<String>,
+    /// Who schedules it.
+    pub scheduler: Arc<str>,
+    /// When it was created.
+    pub created: Time,
+    /// What it asks of a node.
+    pub demand: Arc<Demand>,
+}
+
+/// Shares equal parts of projections. Forgets what nobody else holds once it has doubled.
+#[derive(Default)]
+pub struct Interner {
+    demands: Shared<Demand>,
+    labels: Shared<BTreeMap<String, String>>,
+    texts: Shared<str>,
+}
+
+struct Shared<T: ?Sized> {
+    by_hash: HashMap<u64, Vec<Arc<T>>, BuildHasherDefault<DefaultHasher>>,
+    len: usize,
+    sweep_at: usize,
+}
+
+impl<T: ?Sized> Default for Shared<T> {
+    fn default() -> Shared<T> {
+        Shared { by_hash: HashMap::default(), len: 0, sweep_at: SWEEP_MIN }
+    }
+}
+
+/// Smallest number of shared values worth sweeping.
+const SWEEP_MIN: usize = 1024;
+
+impl<T: ?Sized + Hash + Eq> Shared<T> {
+    fn get<B: std::borrow::Borrow<T> + Into<Arc<T>>>(&mut self, value: B) -> Arc<T> {
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(value.borrow());
+        let bucket = self.by_hash.entry(hash).or_default();
+        if let Some(found) = bucket.iter().find(|v| ***v == *value.borrow()) {
+            return found.clone();
+        }
+        let shared: Arc<T> = value.into();
+        bucket.push(shared.clone());
+        self.len += 1;
+        if self.len >= self.sweep_at {
+            self.sweep();
+        }
+        shared
+    }
+
+    fn sweep(&mut self) {
+        self.by_hash.retain(|_, bucket| {
+            bucket.retain(|v| Arc::strong_count(v) > 1);
+            !bucket.is_empty()
+        });
+        self.len = self.by_hash.values().map(Vec::len).sum();
+        self.sweep_at = (self.len * 2).max(SWEEP_MIN);
+    }
+}
+
+impl Interner {
+    /// The projection of a pod.
+    pub fn project(&mut self, pod: &Pod) -> PodFact {
+        let meta = &pod.metadata;
+        let gate =
+            |g: &serde_json::Value| g.get("name").and_then(|n| n.as_str()).unwrap_or_default().to_owned();
+        PodFact {
+            key: meta.key(),
+            uid: meta.uid.as_str().into(),
+            node: (!pod.spec.node_name.is_empty()).then(|| self.texts.get(pod.spec.node_name.as_str())),
+            labels: self.labels.get(meta.labels.clone()),
+            owner: meta.controller().map(|o| self.texts.get(o.uid.as_str())),
+            terminating: meta.is_terminating(),
+            gates: pod.spec.scheduling_gates.iter().map(gate).collect(),
+            scheduler: self.texts.get(pod.spec.scheduler_name.as_str()),
+            created: meta.creation_timestamp.unwrap_or_default(),
+            demand: self.demands.get(Demand::of(pod)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(name: &str, cpu: &str) -> Pod {
+        serde_json::from_value(serde_json::json!({
+            "metadata": {"name": name, "namespace": "n", "uid": name, "labels": {"a": "b"}},
+            "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": cpu}}}]},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn equal_demands_are_one_value() {
+        let mut interner = Interner::default();
+        let (a, b) = (interner.project(&pod("a", "1")), interner.project(&pod("b", "1")));
+        let c = interner.project(&pod("c", "2"));
+        assert!(Arc::ptr_eq(&a.demand, &b.demand) && Arc::ptr_eq(&a.labels, &b.labels));
+        assert!(!Arc::ptr_eq(&a.demand, &c.demand));
+    }
+
+    #[test]
+    fn forgotten_values_do_not_pile_up() {
+        let mut interner = Interner::default();
+        for i in 0..10_000 {
+            interner.project(&pod("a", &i.to_string()));
+        }
+        assert!(interner.demands.len <= SWEEP_MIN);
+    }
+}
