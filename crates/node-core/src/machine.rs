@@ -237,8 +237,6 @@ impl Look<'_, '_> {
         for i in self.pod.shape.mains() {
             if self.memory.initialized {
                 self.keep(i);
-            } else {
-                self.waiting[i] = Some(("PodInitializing".to_owned(), String::new()));
             }
         }
     }

@@ -85,7 +85,7 @@ fn container(pod: &PodView<'_>, fact: &ContainerFact, judged: &Judged, i: usize)
         out.last_state.terminated = Some(terminated(&before.exit, &before.id));
     }
     let Some(instance) = &fact.instance else {
-        out.state.waiting = Some(waiting(judged, i));
+        out.state.waiting = Some(waiting(pod, judged, i));
         return out;
     };
     out.restart_count = i32::try_from(instance.attempt).unwrap_or(i32::MAX);
@@ -94,7 +94,7 @@ fn container(pod: &PodView<'_>, fact: &ContainerFact, judged: &Judged, i: usize)
     out.image = instance.image.to_string();
     match &instance.state {
         InstanceState::Creating => {
-            out.state.waiting = Some(waiting(judged, i));
+            out.state.waiting = Some(waiting(pod, judged, i));
             // Until it runs, the instance before is the one that clients may compare with.
             let before = fact.before.as_ref();
             out.container_id = before.map_or_else(String::new, |b| b.id.to_string());
@@ -112,7 +112,7 @@ fn container(pod: &PodView<'_>, fact: &ContainerFact, judged: &Judged, i: usize)
             let ended = terminated(exit, &instance.id);
             match &judged.waiting[i] {
                 Some(_) => {
-                    out.state.waiting = Some(waiting(judged, i));
+                    out.state.waiting = Some(waiting(pod, judged, i));
                     out.last_state = ContainerState { terminated: Some(ended), ..ContainerState::default() };
                 }
                 None => out.state.terminated = Some(ended),
@@ -122,9 +122,10 @@ fn container(pod: &PodView<'_>, fact: &ContainerFact, judged: &Judged, i: usize)
     out
 }
 
-fn waiting(judged: &Judged, i: usize) -> ContainerStateWaiting {
-    let (reason, message) =
-        judged.waiting[i].clone().unwrap_or_else(|| ("ContainerCreating".to_owned(), String::new()));
+fn waiting(pod: &PodView<'_>, judged: &Judged, i: usize) -> ContainerStateWaiting {
+    let has_init = pod.shape.inits().next().is_some();
+    let default = if has_init { "PodInitializing" } else { "ContainerCreating" };
+    let (reason, message) = judged.waiting[i].clone().unwrap_or_else(|| (default.to_owned(), String::new()));
     ContainerStateWaiting { reason, message }
 }
 

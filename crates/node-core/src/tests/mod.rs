@@ -286,17 +286,17 @@ fn init_containers_run_in_order_and_sidecars_outlive_the_others() {
     w.deletion = Deletion::Asked(30);
     w.settle_removed();
     w.told(&expect![[r#"
-        0s Pending Ready=False | i1#0=ContainerCreating s#0=ContainerCreating i2#0=ContainerCreating a#0=PodInitializing
+        0s Pending Ready=False | i1#0=PodInitializing s#0=PodInitializing i2#0=PodInitializing a#0=PodInitializing
         0s start i1 #0 i
-        0s Pending Ready=False | i1#0=up s#0=ContainerCreating i2#0=ContainerCreating a#0=PodInitializing
-        1s Pending Ready=False | i1#0=exit 0 s#0=ContainerCreating i2#0=ContainerCreating a#0=PodInitializing
+        0s Pending Ready=False | i1#0=up s#0=PodInitializing i2#0=PodInitializing a#0=PodInitializing
+        1s Pending Ready=False | i1#0=exit 0 s#0=PodInitializing i2#0=PodInitializing a#0=PodInitializing
         1s start s #0 s
-        1s Pending Ready=False | i1#0=exit 0 s#0=up i2#0=ContainerCreating a#0=PodInitializing
+        1s Pending Ready=False | i1#0=exit 0 s#0=up i2#0=PodInitializing a#0=PodInitializing
         1s probe s Startup
-        1s Pending Ready=False | i1#0=exit 0 s#0=ready i2#0=ContainerCreating a#0=PodInitializing
+        1s Pending Ready=False | i1#0=exit 0 s#0=ready i2#0=PodInitializing a#0=PodInitializing
         1s start i2 #0 i
         1s Pending Ready=False | i1#0=exit 0 s#0=ready i2#0=up a#0=PodInitializing
-        2s Pending Ready=False | i1#0=exit 0 s#0=ready i2#0=exit 0 a#0=ContainerCreating
+        2s Pending Ready=False | i1#0=exit 0 s#0=ready i2#0=exit 0 a#0=PodInitializing
         2s start a #0 x:1
         2s Running Ready=True | i1#0=exit 0 s#0=ready i2#0=exit 0 a#0=ready
         3s stop a in 30 s

@@ -1,0 +1,63 @@
+//! Status patches: strategic, so that conditions of others stay, and fenced by the pod's identity.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use api_core::PodStatus;
+use serde_json::{Value, json};
+
+/// Which conditions, by their place in our status, carry a reason at the server. A patch that clears one must say so.
+pub(crate) type Reasoned = u8;
+
+/// The patch that makes a pod's status ours.
+pub(crate) fn of(uid: &str, status: &PodStatus, reasoned: Reasoned) -> Value {
+    let mut body = serde_json::to_value(status).expect("a status is plain data");
+    if let Some(conditions) = body["conditions"].as_array_mut() {
+        for (i, condition) in conditions.iter_mut().enumerate() {
+            for field in ["reason", "message"] {
+                if reasoned & (1 << i) != 0 && condition.get(field).is_none() {
+                    condition[field] = Value::Null;
+                }
+            }
+        }
+    }
+    json!({"metadata": {"uid": uid}, "status": body})
+}
+
+/// The conditions that carry a reason in this status.
+pub(crate) fn reasoned(status: &PodStatus) -> Reasoned {
+    let has_reason = |c: &api_meta::Condition| !c.reason.is_empty() || !c.message.is_empty();
+    status
+        .conditions
+        .iter()
+        .take(8)
+        .enumerate()
+        .filter(|(_, c)| has_reason(c))
+        .fold(0, |m, (i, _)| m | 1 << i)
+}
+
+/// The conditions of `ours` that carry a reason in what the server has.
+pub(crate) fn reasoned_at_server(ours: &PodStatus, server: &PodStatus) -> Reasoned {
+    let place = |kind: &str| ours.conditions.iter().position(|c| c.r#type == kind);
+    let theirs = server.conditions.iter().filter(|c| !c.reason.is_empty() || !c.message.is_empty());
+    theirs.filter_map(|c| place(&c.r#type)).filter(|i| *i < 8).fold(0, |m, i| m | 1 << i)
+}
+
+/// A number that tells statuses apart.
+pub(crate) fn fingerprint(status: &PodStatus) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    serde_json::to_vec(status).expect("a status is plain data").hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Whether the server's status says all that ours says.
+pub(crate) fn is_told(ours: &PodStatus, server: &PodStatus) -> bool {
+    let conditions = ours.conditions.iter().all(|c| server.conditions.contains(c));
+    conditions
+        && (&ours.phase, &ours.reason, &ours.message) == (&server.phase, &server.reason, &server.message)
+        && (&ours.pod_ip, &ours.host_ip) == (&server.pod_ip, &server.host_ip)
+        && ours.start_time == server.start_time
+        && ours.container_statuses == server.container_statuses
+        && ours.init_container_statuses == server.init_container_statuses
+        && ours.qos_class == server.qos_class
+        && ours.observed_generation == server.observed_generation
+}
