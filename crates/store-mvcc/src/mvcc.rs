@@ -184,9 +184,10 @@ impl Mvcc {
     /// Makes everything proposed up to `through` visible: it is durable now.
     pub fn persisted(&mut self, through: Revision) -> Published {
         let mut published = Published::default();
-        while let Some(event) = self.in_flight.pop_front_if(|e| e.revision <= through) {
+        let durable = self.in_flight.partition_point(|e| e.revision <= through);
+        published.events.extend(self.in_flight.drain(..durable));
+        for event in &published.events {
             self.publish(event.clone());
-            published.events.push(event);
         }
         self.overlay.retain(|_, (revision, _)| *revision > through);
         published.dropped = self.shrink();

@@ -107,3 +107,107 @@ impl Restore {
         (self.mvcc, dropped)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Expect, KeyRange, Op};
+
+    fn op() -> impl Strategy<Value = Op> {
+        let key = (0..2u8, 0..2u8, 0..4u8)
+            .prop_map(|(r, ns, n)| Key::new(&format!("r{r}"), &format!("ns{ns}"), &format!("n{n}")));
+        (key, any::<u8>(), 0..4u8).prop_map(|(key, content, what)| {
+            let body = Body::pack(&[content]);
+            match what {
+                0 => Op::Delete { key, expect: Expect::Any, last: None },
+                1 => Op::Delete { key, expect: Expect::Any, last: Some(body) },
+                _ => Op::Put { key, row: Row::default(), body, expect: Expect::Any },
+            }
+        })
+    }
+
+    type Told = Vec<(u64, Key, bool, Body, Option<u64>)>;
+
+    type Lists = Vec<Vec<(Key, u64, Body)>>;
+
+    /// Everything that can be read of a state: events, objects, and objects at each past revision.
+    fn told(mvcc: &Mvcc) -> (Told, Lists) {
+        let ranges = ["r0", "r1"].map(|r| KeyRange { resource: r.into(), namespace: None });
+        let mut events = Told::new();
+        for range in &ranges {
+            let from = mvcc.tables.get(&range.resource).map_or(mvcc.floor(), |t| t.dropped.max(mvcc.floor()));
+            let tail = mvcc.events_after(range, from, usize::MAX).unwrap();
+            events.extend(tail.events.iter().map(|e| {
+                let before = e.before.as_ref().map(|b| b.revision.0);
+                (e.revision.0, e.after.key.clone(), e.is_delete, e.after.body.clone(), before)
+            }));
+        }
+        let lists = (mvcc.floor().0..=mvcc.head().0).map(|at| {
+            let page = |r| mvcc.list(r, Some(Revision(at)), None, 0, None).unwrap().items;
+            ranges.iter().flat_map(page).map(|s| (s.key.clone(), s.revision.0, s.body.clone())).collect()
+        });
+        (events, lists.collect())
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_disk_keeps_rebuilds_the_same_state(
+            batches in prop::collection::vec(prop::collection::vec(op(), 1..6), 0..30),
+            events_max in 0..40usize,
+        ) {
+            let window = Window { events_max, ..Window::default() };
+            let (mut mvcc, mut disk) = (Mvcc::new(window), BTreeMap::new());
+            for batch in batches {
+                let ready = mvcc.propose(batch);
+                disk.extend(ready.persist.iter().map(|e| (e.revision, Record::of(e))));
+                let Some(last) = ready.persist.last() else { continue };
+                for revision in mvcc.persisted(last.revision).dropped {
+                    prop_assert!(disk.remove(&revision).is_some(), "{} is dropped once", revision);
+                }
+            }
+            let mut rebuilt = Restore::new(window, mvcc.floor());
+            for record in disk.values() {
+                rebuilt.load(record.clone(), |_, _| Row::default()).unwrap();
+            }
+            let (rebuilt, dropped) = rebuilt.finish();
+            prop_assert!(dropped.is_empty());
+            prop_assert_eq!(rebuilt.head(), mvcc.head());
+            prop_assert_eq!(told(&rebuilt), told(&mvcc));
+            let objects: usize = mvcc.stats().objects;
+            prop_assert!(disk.len() <= objects + 2 * events_max, "the disk keeps what can be read, no more");
+        }
+
+        #[test]
+        fn an_abandoned_batch_never_happened(before in prop::collection::vec(op(), 0..10), lost in prop::collection::vec(op(), 0..10)) {
+            let mut mvcc = Mvcc::new(Window::default());
+            let ready = mvcc.propose(before);
+            mvcc.persisted(Revision(ready.persist.len() as u64));
+            let (head, seen) = (mvcc.head(), told(&mvcc));
+            mvcc.propose(lost);
+            prop_assert_eq!(told(&mvcc), seen.clone(), "nothing proposed is visible");
+            mvcc.abandon();
+            let again = mvcc.propose([Op::Put { key: Key::new("r0", "x", "y"), row: Row::default(), body: Body::pack(b""), expect: Expect::Absent }]);
+            prop_assert_eq!(again.persist[0].revision.0, head.0 + 1);
+            prop_assert_eq!(told(&mvcc), seen);
+        }
+    }
+
+    #[test]
+    fn a_missing_record_is_refused() {
+        let record = |n: u64| Record {
+            revision: Revision(n),
+            key: Key::new("a", "b", "c"),
+            is_delete: false,
+            body: Some(Body::pack(b"x")),
+        };
+        let mut state = Restore::new(Window::default(), Revision(2));
+        state.load(record(2), |_, _| Row::default()).unwrap();
+        state.load(record(3), |_, _| Row::default()).unwrap();
+        let gap = state.load(record(5), |_, _| Row::default());
+        assert_eq!(gap, Err(RestoreError::Gap { expected: Revision(4), found: Revision(5) }));
+    }
+}

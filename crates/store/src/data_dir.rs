@@ -10,6 +10,7 @@ use redb::StorageBackend;
 use redb::backends::FileBackend;
 use rustix::fs::{FlockOperation, flock};
 
+use crate::disk::Disk;
 use crate::redb_engine::FORMAT;
 use crate::{Error, Limits, Project, RedbEngine, Store};
 
@@ -66,16 +67,31 @@ impl DataDir {
         let dir = self.store_dir()?;
         let file = dir.join("knarr.redb");
         check_format(&dir.join("format"), file.exists())?;
-        let shown = file.display().to_string();
-        let reopen = move || -> io::Result<Box<dyn StorageBackend>> {
-            let mut options = OpenOptions::new();
-            let opened =
-                options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&file)?;
-            sync_dir(&file)?;
-            let backend = FileBackend::new(opened).map_err(io::Error::other)?;
-            Ok(Box::new(backend))
-        };
-        Ok(RedbEngine::open(shown, reopen)?)
+        Ok(RedbEngine::open(FileDisk { file })?)
+    }
+}
+
+/// A file of the real disk.
+struct FileDisk {
+    file: PathBuf,
+}
+
+impl Disk for FileDisk {
+    fn open(&mut self) -> io::Result<Box<dyn StorageBackend>> {
+        let mut options = OpenOptions::new();
+        let opened =
+            options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&self.file)?;
+        sync_dir(&self.file)?;
+        Ok(Box::new(FileBackend::new(opened).map_err(io::Error::other)?))
+    }
+
+    fn free_bytes(&mut self) -> u64 {
+        // A system that cannot tell is asked to write, and answers then.
+        rustix::fs::statvfs(&self.file).map_or(u64::MAX, |fs| fs.f_bavail.saturating_mul(fs.f_frsize))
+    }
+
+    fn name(&self) -> String {
+        self.file.display().to_string()
     }
 }
 

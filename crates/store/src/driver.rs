@@ -85,34 +85,47 @@ impl Driver {
         if let Some(why) = &self.broken {
             return ops.iter().map(|_| Err(Error::Fatal(why.clone()))).collect();
         }
-        match self.try_commit(ops.clone()) {
+        let count = ops.len();
+        let deletions: Vec<(usize, Op)> = ops
+            .iter()
+            .enumerate()
+            .filter(|(_, op)| matches!(op, Op::Delete { .. }))
+            .map(|(i, op)| (i, op.clone()))
+            .collect();
+        match self.try_commit(ops) {
             Ok(outcomes) => outcomes,
-            Err(EngineError::Full) => self.commit_deletions(ops),
-            Err(why) => {
-                let why: Arc<str> = why.to_string().into();
-                self.broken = Some(why.clone());
-                ops.iter().map(|_| Err(Error::Unknown(why.clone()))).collect()
-            }
+            Err(EngineError::Full) if deletions.len() < count => self.commit_deletions(deletions, count),
+            Err(why) => self.give_up(why, count),
         }
     }
 
     /// With a full disk: deletions alone, because they may make room.
-    fn commit_deletions(&mut self, ops: Vec<Op>) -> Vec<Result<Revision, Error>> {
-        let is_delete: Vec<bool> = ops.iter().map(|op| matches!(op, Op::Delete { .. })).collect();
-        let deletions: Vec<Op> = ops.into_iter().filter(|op| matches!(op, Op::Delete { .. })).collect();
-        let count = deletions.len();
-        let mut outcomes = match self.try_commit(deletions) {
+    fn commit_deletions(
+        &mut self,
+        deletions: Vec<(usize, Op)>,
+        count: usize,
+    ) -> Vec<Result<Revision, Error>> {
+        let (places, ops): (Vec<usize>, Vec<Op>) = deletions.into_iter().unzip();
+        let outcomes = match self.try_commit(ops) {
             Ok(outcomes) => outcomes,
-            Err(EngineError::Full) => (0..count).map(|_| Err(Error::Full)).collect(),
-            Err(why) => {
-                let why: Arc<str> = why.to_string().into();
-                self.broken = Some(why.clone());
-                (0..count).map(|_| Err(Error::Unknown(why.clone()))).collect()
-            }
+            Err(why) => self.give_up(why, places.len()),
+        };
+        let mut all: Vec<_> = (0..count).map(|_| Err(Error::Full)).collect();
+        for (place, outcome) in places.into_iter().zip(outcomes) {
+            all[place] = outcome;
         }
-        .into_iter();
-        let mut outcome = |deletion: bool| if deletion { outcomes.next() } else { Some(Err(Error::Full)) };
-        is_delete.into_iter().map(|deletion| outcome(deletion).unwrap_or(Err(Error::Full))).collect()
+        all
+    }
+
+    /// Answers a batch that failed as a whole; unless there was just no room, it was the last one.
+    fn give_up(&mut self, why: EngineError, count: usize) -> Vec<Result<Revision, Error>> {
+        if why == EngineError::Full {
+            return (0..count).map(|_| Err(Error::Full)).collect();
+        }
+        let why: Arc<str> = why.to_string().into();
+        self.shared.fail(why.clone());
+        self.broken = Some(why.clone());
+        (0..count).map(|_| Err(Error::Unknown(why.clone()))).collect()
     }
 
     fn try_commit(&mut self, ops: Vec<Op>) -> Result<Vec<Result<Revision, Error>>, EngineError> {

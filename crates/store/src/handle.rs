@@ -76,6 +76,7 @@ pub(crate) struct Shared {
     mvcc: RwLock<Mvcc>,
     pub(crate) head: watch::Sender<Revision>,
     by_resource: Mutex<BTreeMap<Arc<str>, watch::Sender<Revision>>>,
+    failed: watch::Sender<Option<Arc<str>>>,
     pub(crate) limits: Limits,
 }
 
@@ -108,6 +109,11 @@ impl Shared {
         }
         drop(wakers);
         self.head.send_replace(head);
+    }
+
+    /// Remembers why there will be no more writes.
+    pub(crate) fn fail(&self, why: Arc<str>) {
+        self.failed.send_replace(Some(why));
     }
 
     /// Ends all waiting: nothing will ever move again.
@@ -238,6 +244,16 @@ impl Store {
         Cursor::open(self.inner.shared.clone(), range, from)
     }
 
+    /// Completes when the disk has failed and all writing has ended, with the reason. The process should exit then: only a new one
+    /// can find out what the disk kept.
+    pub async fn failed(&self) -> Error {
+        let mut failed = self.inner.shared.failed.subscribe();
+        match failed.wait_for(Option::is_some).await.map(|why| why.clone()) {
+            Ok(Some(why)) => Error::Fatal(why),
+            Ok(None) | Err(_) => Error::Closed,
+        }
+    }
+
     /// Live objects of a range.
     pub fn count(&self, range: &KeyRange) -> usize {
         self.inner.shared.read().count(range)
@@ -256,5 +272,11 @@ impl Store {
 
 pub(crate) fn shared(mvcc: Mvcc, limits: Limits) -> Arc<Shared> {
     let head = watch::Sender::new(mvcc.head());
-    Arc::new(Shared { mvcc: RwLock::new(mvcc), head, by_resource: Mutex::default(), limits })
+    Arc::new(Shared {
+        mvcc: RwLock::new(mvcc),
+        head,
+        by_resource: Mutex::default(),
+        failed: watch::Sender::new(None),
+        limits,
+    })
 }

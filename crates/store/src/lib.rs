@@ -17,6 +17,7 @@
 
 mod cursor;
 mod data_dir;
+mod disk;
 mod driver;
 mod engine;
 mod error;
@@ -24,14 +25,17 @@ mod handle;
 mod memory;
 mod record;
 mod redb_engine;
+mod sim_disk;
 
 pub use cursor::Cursor;
 pub use data_dir::{DataDir, open_dir};
+pub use disk::Disk;
 pub use engine::{Engine, EngineError, Replayed, Sink};
 pub use error::Error;
 pub use handle::{Driving, Limits, NoRow, Project, Store};
 pub use memory::{MemoryDisk, MemoryEngine};
 pub use redb_engine::RedbEngine;
+pub use sim_disk::SimDisk;
 pub use store_mvcc::{
     Body, Damaged, Event, Expect, Filter, Key, KeyRange, Op, Page, Record, Revision, Row, Stats, Stored,
     Window,

@@ -12,6 +12,7 @@ use redb::{
 };
 use store_mvcc::{Record, Revision};
 
+use crate::disk::{Boxed, Disk};
 use crate::engine::{Engine, EngineError, Replayed, Sink};
 use crate::record::{decode, encode};
 
@@ -23,16 +24,17 @@ pub(crate) const FORMAT: u64 = 1;
 /// Pages that redb keeps in memory; reads are served from the store's own memory, so it needs few.
 const CACHE_BYTES: usize = 16 << 20;
 
-/// Opens the storage anew after it refused for lack of room.
-pub(crate) type Reopen = Box<dyn FnMut() -> io::Result<Box<dyn StorageBackend>> + Send>;
+/// How many bytes at the start of a file say that redb finished making it.
+const MAGIC_BYTES: usize = 9;
+/// Room that only deletions may use: a full disk must not keep anybody from making room.
+const RESERVE_BYTES: u64 = 16 << 20;
 
 /// An engine over a redb file, or over anything that can be read and written like one.
 pub struct RedbEngine {
-    /// Dropped first: it refers to the database.
     gathering: Option<WriteTransaction>,
     db: Option<Database>,
     what: String,
-    reopen: Reopen,
+    disk: Box<dyn Disk>,
     /// The newest revision gathered, and the newest that is durable.
     gathered: Revision,
     durable: Revision,
@@ -47,45 +49,17 @@ impl fmt::Debug for RedbEngine {
     }
 }
 
-/// Lets a boxed backend be given where a type is asked for.
-#[derive(Debug)]
-struct Boxed(Box<dyn StorageBackend>);
-
-impl StorageBackend for Boxed {
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read(offset, out)
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
-    }
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write(offset, data)
-    }
-    fn close(&self) -> io::Result<()> {
-        self.0.close()
-    }
-}
-
 impl RedbEngine {
-    /// Opens or creates the database; `what` names it in messages, `reopen` gives its storage each time it is opened.
+    /// Opens or creates the database on `disk`.
     ///
     /// # Errors
-    /// When the storage cannot be opened, is damaged or was written by a newer release.
-    pub fn open(
-        what: impl Into<String>,
-        reopen: impl FnMut() -> io::Result<Box<dyn StorageBackend>> + Send + 'static,
-    ) -> Result<RedbEngine, EngineError> {
+    /// When the file cannot be opened, is damaged or was written by a newer release.
+    pub fn open(disk: impl Disk + 'static) -> Result<RedbEngine, EngineError> {
         let mut engine = RedbEngine {
             gathering: None,
             db: None,
-            what: what.into(),
-            reopen: Box::new(reopen),
+            what: disk.name(),
+            disk: Box::new(disk),
             gathered: Revision(0),
             durable: Revision(0),
         };
@@ -94,9 +68,10 @@ impl RedbEngine {
     }
 
     fn load(&mut self) -> Result<(), EngineError> {
-        let backend = (self.reopen)().map_err(|e| EngineError::Failed(format!("open {}: {e}", self.what)))?;
-        let opened = redb::Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(Boxed(backend));
-        let db = opened.map_err(|e| self.refused(e.into()))?;
+        let file = self.disk.open().map_err(|e| EngineError::Failed(format!("open {}: {e}", self.what)))?;
+        clear_stillborn(file.as_ref()).map_err(|e| self.refused(e.into()))?;
+        let open = || redb::Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(Boxed(file));
+        let db = caught(open).map_err(|why| self.corrupt(why))?.map_err(|e| self.refused(e.into()))?;
         self.prepare(&db)?;
         self.db = Some(db);
         Ok(())
@@ -149,8 +124,37 @@ impl RedbEngine {
         }
     }
 
+    fn corrupt(&self, why: impl Into<String>) -> EngineError {
+        EngineError::Corrupt { what: self.what.clone(), why: why.into() }
+    }
+
     fn db(&self) -> Result<&Database, EngineError> {
         self.db.as_ref().ok_or_else(|| EngineError::Failed(format!("{} is closed", self.what)))
+    }
+
+    fn read_all(&self, sink: Sink<'_>) -> Result<(), EngineError> {
+        let refused = |e: redb::Error| self.refused(e);
+        let txn = self.db()?.begin_read().map_err(|e| refused(e.into()))?;
+        let meta = txn.open_table(META).map_err(|e| refused(e.into()))?;
+        let floor = meta.get("floor").map_err(|e| refused(e.into()))?.map_or(0, |v| v.value());
+        sink(Replayed::Floor(Revision(floor)))?;
+        let log = txn.open_table(LOG).map_err(|e| refused(e.into()))?;
+        for entry in log.iter().map_err(|e| refused(e.into()))? {
+            let (revision, bytes) = entry.map_err(|e| refused(e.into()))?;
+            let revision = Revision(revision.value());
+            let record = decode(revision, bytes.value());
+            let damaged = || self.corrupt(format!("the checksum of record {revision} does not match"));
+            sink(Replayed::Record(record.ok_or_else(damaged)?))?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of the file. Over a damaged one redb may panic even here.
+    fn close(&mut self) {
+        let (gathering, db) = (self.gathering.take(), self.db.take());
+        // The transaction goes first: it refers to the database.
+        let _ = caught(|| drop(gathering));
+        let _ = caught(|| drop(db));
     }
 
     /// Runs `work` within the transaction that gathers.
@@ -162,15 +166,12 @@ impl RedbEngine {
             Some(txn) => txn,
             None => self.db()?.begin_write().map_err(|e| self.refused(e.into()))?,
         };
-        match work(&txn) {
-            Ok(()) => {
-                self.gathering = Some(txn);
-                Ok(())
-            }
-            Err(why) => {
-                drop(txn);
-                self.fail(why)
-            }
+        let outcome = caught(|| work(&txn));
+        self.gathering = Some(txn);
+        match outcome {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(why)) => self.fail(why),
+            Err(panic) => self.fail(redb::Error::Corrupted(panic)),
         }
     }
 
@@ -179,7 +180,7 @@ impl RedbEngine {
         match self.refused(why) {
             EngineError::Full => self.recover(),
             why => {
-                self.db = None;
+                self.close();
                 Err(why)
             }
         }
@@ -188,8 +189,7 @@ impl RedbEngine {
     /// Opens the database anew to see whether the batch that met a full disk is there.
     fn recover(&mut self) -> Result<(), EngineError> {
         let (before, wanted) = (self.durable, self.gathered);
-        self.gathering = None;
-        self.db = None;
+        self.close();
         match self.load() {
             Ok(()) if self.durable == wanted && wanted != before => Ok(()),
             Ok(()) if self.durable == before => Err(EngineError::Full),
@@ -201,32 +201,58 @@ impl RedbEngine {
     }
 }
 
+/// Empties a file whose creation was cut off by a crash: nothing but its first page was ever written, and that page never became valid.
+fn clear_stillborn(file: &dyn StorageBackend) -> io::Result<()> {
+    const PAGE: u64 = 4096;
+    let length = file.len()?;
+    let mut page = [0; PAGE as usize];
+    let mut at = 0;
+    while at < length {
+        let part = &mut page[..(length - at).min(PAGE) as usize];
+        file.read(at, part)?;
+        let blank = if at == 0 { &part[..part.len().min(MAGIC_BYTES)] } else { &*part };
+        if blank.iter().any(|byte| *byte != 0) {
+            return Ok(());
+        }
+        at += PAGE;
+    }
+    if length > 0 {
+        file.set_len(0)?;
+        file.sync_data()?;
+    }
+    Ok(())
+}
+
+/// Runs `work`; a panic over a damaged file is an error like any other. The file is not used again afterwards.
+fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    outcome.map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default()
+    })
+}
+
+impl Drop for RedbEngine {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 fn is_full(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl Engine for RedbEngine {
     fn replay(&mut self, sink: Sink<'_>) -> Result<(), EngineError> {
-        let txn = self.db()?.begin_read().map_err(|e| self.refused(e.into()))?;
-        let floor = (|| -> Result<u64, redb::Error> {
-            Ok(txn.open_table(META)?.get("floor")?.map_or(0, |v| v.value()))
-        })();
-        sink(Replayed::Floor(Revision(floor.map_err(|e| self.refused(e))?)))?;
-        let log = txn.open_table(LOG).map_err(|e| self.refused(e.into()))?;
-        for entry in log.iter().map_err(|e| self.refused(e.into()))? {
-            let (revision, bytes) = entry.map_err(|e| self.refused(e.into()))?;
-            let revision = Revision(revision.value());
-            let senseless =
-                || EngineError::Corrupt { what: self.what.clone(), why: format!("record {revision}") };
-            sink(Replayed::Record(decode(revision, bytes.value()).ok_or_else(senseless)?))?;
-        }
-        Ok(())
+        caught(|| self.read_all(sink)).unwrap_or_else(|why| Err(self.corrupt(why)))
     }
 
     fn append(&mut self, batch: &[Record]) -> Result<(), EngineError> {
-        if let Some(last) = batch.last() {
-            self.gathered = last.revision;
+        let Some(last) = batch.last() else { return Ok(()) };
+        if batch.iter().any(|record| !record.is_delete) && self.disk.free_bytes() < RESERVE_BYTES {
+            return Err(EngineError::Full);
         }
+        self.gathered = last.revision;
         self.gather(|txn| {
             let mut log = txn.open_table(LOG)?;
             for record in batch {
@@ -249,12 +275,13 @@ impl Engine for RedbEngine {
 
     fn sync(&mut self) -> Result<(), EngineError> {
         let Some(txn) = self.gathering.take() else { return Ok(()) };
-        match txn.commit() {
-            Ok(()) => {
+        match caught(|| txn.commit()) {
+            Ok(Ok(())) => {
                 self.durable = self.gathered;
                 Ok(())
             }
-            Err(why) => self.fail(why.into()),
+            Ok(Err(why)) => self.fail(why.into()),
+            Err(panic) => self.fail(redb::Error::Corrupted(panic)),
         }
     }
 
