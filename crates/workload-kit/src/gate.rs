@@ -1,0 +1,145 @@
+//! Readiness gates that workloads hold on their pods.
+
+use api_core::Pod;
+use api_workload::names;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use stdx::Time;
+
+/// Reason of a closed gate.
+pub const STARTED: &str = "StartInPlaceUpdate";
+
+/// Whether the pod lists the gate.
+pub fn is_listed(pod: &Pod, gate: &str) -> bool {
+    pod.spec.readiness_gates.iter().any(|g| g.condition_type == gate)
+}
+
+/// Whether the in-place gate was closed to begin an update.
+pub fn is_closed_to_update(pod: &Pod) -> bool {
+    pod.condition(names::INPLACE_READY).is_some_and(|c| c.status == "False" && c.reason == STARTED)
+}
+
+/// Whether the in-place gate is listed but not plainly open.
+pub fn needs_opening(pod: &Pod) -> bool {
+    let open = pod
+        .condition(names::INPLACE_READY)
+        .is_some_and(|c| c.status == "True" && c.reason.is_empty() && c.message.is_empty());
+    is_listed(pod, names::INPLACE_READY) && !open
+}
+
+/// Status patch that takes the pod out of service: gate and Ready False together, so that no traffic waits for the node to notice.
+pub fn close(pod: &Pod, now: Time) -> Value {
+    let mut conditions = vec![json!({
+        "type": names::INPLACE_READY, "status": "False", "reason": STARTED, "lastTransitionTime": now,
+    })];
+    if pod.is_ready() {
+        let message =
+            format!("the status of pod readiness gate \"{}\" is not \"True\"", names::INPLACE_READY);
+        conditions.push(json!({
+            "type": "Ready", "status": "False", "reason": "ReadinessGatesNotReady", "message": message, "lastTransitionTime": now,
+        }));
+    }
+    json!({"status": {"conditions": conditions}})
+}
+
+/// Status patch that opens the gate; the node sets Ready itself.
+pub fn open(now: Time) -> Value {
+    json!({"status": {"conditions": [{
+        "type": names::INPLACE_READY, "status": "True", "reason": null, "message": null, "lastTransitionTime": now,
+    }]}})
+}
+
+/// One writer's hold on the shared gate.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Default)]
+pub struct Hold {
+    /// Who holds.
+    pub user_agent: String,
+    /// Why.
+    pub key: String,
+}
+
+impl Hold {
+    /// The hold of a hook.
+    pub fn hook(key: &str) -> Hold {
+        Hold { user_agent: "Lifecycle".to_owned(), key: key.to_owned() }
+    }
+}
+
+/// The holds on the shared gate; a message that is not a list counts as none.
+pub fn holds(pod: &Pod) -> Vec<Hold> {
+    let message = pod.condition(names::KRUISE_READY).map_or("", |c| c.message.as_str());
+    serde_json::from_str(message).unwrap_or_default()
+}
+
+/// Status patch that adds (`true`) or takes away (`false`) a hold; nothing when the pod does not list the shared gate or
+/// the hold is as wanted. The gate is False while any hold remains.
+pub fn hold(pod: &Pod, hold: &Hold, on: bool, now: Time) -> Option<Value> {
+    let mut all = holds(pod);
+    if !is_listed(pod, names::KRUISE_READY) || all.contains(hold) == on {
+        return None;
+    }
+    all.retain(|h| h != hold);
+    if on {
+        all.push(hold.clone());
+    }
+    all.sort();
+    let mut conditions = vec![shared(&all, now)];
+    if on && pod.is_ready() {
+        conditions.push(json!({
+            "type": "Ready", "status": "False", "reason": "ReadinessGatesNotReady", "lastTransitionTime": now,
+            "message": format!("the status of pod readiness gate \"{}\" is not \"True\"", names::KRUISE_READY),
+        }));
+    }
+    Some(json!({"status": {"conditions": conditions}}))
+}
+
+/// Status patch that sets the shared gate for the first time.
+pub fn first_shared(pod: &Pod, now: Time) -> Option<Value> {
+    let missing = is_listed(pod, names::KRUISE_READY) && pod.condition(names::KRUISE_READY).is_none();
+    missing.then(|| json!({"status": {"conditions": [shared(&[], now)]}}))
+}
+
+fn shared(holds: &[Hold], now: Time) -> Value {
+    let (status, message) =
+        if holds.is_empty() { ("True", String::new()) } else { ("False", json!(holds).to_string()) };
+    json!({"type": names::KRUISE_READY, "status": status, "message": message, "lastTransitionTime": now})
+}
+
+#[cfg(test)]
+mod tests {
+    use api_core::PodReadinessGate;
+    use api_meta::Condition;
+
+    use super::*;
+
+    fn gated(status: &str, message: &str) -> Pod {
+        let mut pod = Pod::default();
+        pod.spec.readiness_gates.push(PodReadinessGate { condition_type: names::KRUISE_READY.into() });
+        pod.status.conditions.push(Condition {
+            r#type: names::KRUISE_READY.into(),
+            status: status.into(),
+            message: message.into(),
+            ..Condition::default()
+        });
+        pod
+    }
+
+    #[test]
+    fn the_shared_gate_opens_when_the_last_hold_is_gone() {
+        let now = Time::from_secs(0);
+        let hook = Hold::hook("preDeleteHook");
+        let both = gated(
+            "False",
+            r#"[{"userAgent":"A","key":"b"},{"userAgent":"Lifecycle","key":"preDeleteHook"}]"#,
+        );
+        let patch = hold(&both, &hook, false, now).unwrap();
+        expect_test::expect![[r#"{"lastTransitionTime":"1970-01-01T00:00:00Z","message":"[{\"key\":\"b\",\"userAgent\":\"A\"}]","status":"False","type":"KruisePodReady"}"#]]
+            .assert_eq(&patch["status"]["conditions"][0].to_string());
+        let last = gated("False", r#"[{"userAgent":"Lifecycle","key":"preDeleteHook"}]"#);
+        assert_eq!(hold(&last, &hook, false, now).unwrap()["status"]["conditions"][0]["status"], "True");
+        assert_eq!(hold(&last, &hook, true, now), None);
+        assert_eq!(hold(&Pod::default(), &hook, true, now), None);
+    }
+}

@@ -1,0 +1,78 @@
+//! What a workload asks about one of its pods.
+
+use api_core::{ContainerStatus, Pod};
+use api_workload::names;
+use stdx::Time;
+
+use crate::lifecycle::State;
+
+/// Whether the pod serves: it runs, is ready for `min_ready_seconds`, and no in-place update holds its gate. Says nothing
+/// of hooks; see [`is_available`].
+pub fn is_ready(pod: &Pod, min_ready_seconds: i32, now: Time) -> bool {
+    let gate = pod.condition(names::INPLACE_READY);
+    pod.status.phase == "Running"
+        && gate.is_none_or(|c| c.status == "True")
+        && pod.is_available(min_ready_seconds, now)
+}
+
+/// Whether the pod counts as available: it serves, and no hook is awaited.
+pub fn is_available(pod: &Pod, min_ready_seconds: i32, now: Time) -> bool {
+    State::of(pod).is_settled() && is_ready(pod, min_ready_seconds, now)
+}
+
+/// When a pod that is ready but too young becomes available by time alone.
+pub fn available_at(pod: &Pod, min_ready_seconds: i32) -> Option<Time> {
+    let ready = pod.condition("Ready").filter(|c| c.status == "True")?;
+    let wait = std::time::Duration::from_secs(u64::try_from(min_ready_seconds).ok()?);
+    Some(ready.last_transition_time? + wait)
+}
+
+/// Whether its deletion was asked for by label.
+pub fn is_specified_delete(pod: &Pod) -> bool {
+    pod.metadata.labels.contains_key(names::SPECIFIED_DELETE_LABEL)
+}
+
+/// The id in its name.
+pub fn instance_id(labels: &std::collections::BTreeMap<String, String>) -> Option<&str> {
+    labels.get(names::INSTANCE_ID_LABEL).map(String::as_str).filter(|id| !id.is_empty())
+}
+
+/// Why a pod will not become ready by waiting, in the user's words; nothing while there is hope. The text is the same
+/// from look to look, although the node's own words alternate while it retries.
+pub fn trouble(pod: &Pod) -> Option<String> {
+    let unplaced =
+        pod.condition("PodScheduled").filter(|c| c.status == "False" && c.reason == "Unschedulable");
+    if unplaced.is_some() {
+        return Some("no node has room for it".to_owned());
+    }
+    let statuses = pod.status.init_container_statuses.iter().chain(&pod.status.container_statuses);
+    statuses.into_iter().find_map(|s| container_trouble(pod, s))
+}
+
+/// Restarts after which a container that does not run counts as failing for good.
+const RESTARTS_MANY: i32 = 3;
+
+fn container_trouble(pod: &Pod, status: &ContainerStatus) -> Option<String> {
+    if status.ready {
+        return None;
+    }
+    let name = &status.name;
+    let reason = status.state.waiting.as_ref().map_or("", |w| w.reason.as_str());
+    let image = pod.spec.containers.iter().chain(&pod.spec.init_containers).find(|c| c.name == *name);
+    let image = image.map_or(status.image.as_str(), |c| c.image.as_str());
+    match reason {
+        "ErrImagePull"
+        | "ImagePullBackOff"
+        | "ErrImageNeverPull"
+        | "InvalidImageName"
+        | "RegistryUnavailable" => Some(format!("image {image} of container {name} cannot be pulled")),
+        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
+            Some(format!("container {name} cannot be started: {reason}"))
+        }
+        "CrashLoopBackOff" => Some(format!("container {name} keeps failing")),
+        _ if status.restart_count >= RESTARTS_MANY && status.state.running.is_none() => {
+            Some(format!("container {name} keeps failing"))
+        }
+        _ => None,
+    }
+}
