@@ -111,6 +111,7 @@ impl Executor {
 
     async fn request(&self, action: &Action) -> Result<Option<Write>, Error> {
         match action {
+            Action::Require { target } => self.require(target).await.map(|()| None),
             Action::Create { resource, body } => self.create(resource, body).await.map(Some),
             Action::Patch { target, subresource, form, body, .. } => {
                 let meta = self.patch(target, subresource, *form, body).await?;
@@ -135,6 +136,16 @@ impl Executor {
         }
     }
 
+    async fn require(&self, target: &Target) -> Result<(), Error> {
+        let (namespace, name) = (&target.key.namespace, &target.key.name);
+        let found = self.client.get::<MetaOnly>(&target.resource, namespace, name).await?.metadata;
+        if found.uid == target.uid && !found.is_terminating() {
+            return Ok(());
+        }
+        let message = format!("{} {} is going away or was replaced", target.resource, target.key);
+        Err(Error::refused(Status::failure(Reason::Conflict, message)))
+    }
+
     /// Creates, or finds what an earlier attempt has created: an object of that name with the same controller.
     async fn create(&self, resource: &Resource, body: &Value) -> Result<Write, Error> {
         let text = |field: &str| body["metadata"][field].as_str().unwrap_or_default();
@@ -142,10 +153,14 @@ impl Executor {
         let result = self.client.create::<MetaOnly>(resource, namespace, body, &self.write_options()).await;
         let error = match result {
             Ok(created) => return Ok(at(resource, &created.metadata)),
-            Err(error) if error.class() == Class::Exists => error,
+            // Without an answer, too, it may be there: names are fixed, so a look tells.
+            Err(error) if matches!(error.class(), Class::Exists) || is_unanswered(&error) => error,
             Err(error) => return Err(error),
         };
-        let found = self.client.get::<MetaOnly>(resource, namespace, name).await?.metadata;
+        let Ok(found) = self.client.get::<MetaOnly>(resource, namespace, name).await else {
+            return Err(error);
+        };
+        let found = found.metadata;
         let wanted: ObjectMeta = serde_json::from_value(body["metadata"].clone()).unwrap_or_default();
         let uid = |meta: &ObjectMeta| meta.controller().map(|o| o.uid.clone());
         let ours = uid(&wanted).is_some() && uid(&wanted) == uid(&found) && !found.is_terminating();
@@ -188,6 +203,10 @@ impl Executor {
     fn write_options(&self) -> WriteOptions {
         WriteOptions { manager: self.controller.to_owned(), ..WriteOptions::default() }
     }
+}
+
+fn is_unanswered(error: &Error) -> bool {
+    matches!(error, Error::Unreachable(_))
 }
 
 fn at(resource: &Resource, meta: &ObjectMeta) -> Write {

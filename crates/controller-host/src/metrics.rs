@@ -163,6 +163,7 @@ impl Metrics {
 
 fn verb_name(verb: Verb) -> &'static str {
     match verb {
+        Verb::Require => "get",
         Verb::Create => "create",
         Verb::Patch => "patch",
         Verb::Delete => "delete",

@@ -23,7 +23,7 @@ pub(crate) fn failure(recorder: &Recorder, controller: &'static str, about: &Tar
     let (reason, doing) = match failure.verb {
         Verb::Create => ("FailedCreate", "creating"),
         Verb::Delete => ("FailedDelete", "deleting"),
-        Verb::Patch => return,
+        Verb::Require | Verb::Patch => return,
     };
     recorder.tell(Occurrence {
         controller,

@@ -132,6 +132,12 @@ pub enum Propagation {
 /// One effect.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
+    /// Goes on only if the object is still there, the same, and not terminating, as read live: before an adoption, which
+    /// must not hand a child to an owner that is going away.
+    Require {
+        /// Which.
+        target: Target,
+    },
     /// Creates an object; its name is in the body, so that a repeated creation finds it there.
     Create {
         /// Collection.
@@ -169,7 +175,7 @@ impl Action {
     /// How dangerous it is.
     pub fn risk(&self) -> Risk {
         match self {
-            Action::Create { .. } => Risk::None,
+            Action::Require { .. } | Action::Create { .. } => Risk::None,
             Action::Patch { risk, .. } | Action::Delete { risk, .. } => *risk,
         }
     }
@@ -177,6 +183,7 @@ impl Action {
     /// What it does, in one word.
     pub fn verb(&self) -> Verb {
         match self {
+            Action::Require { .. } => Verb::Require,
             Action::Create { .. } => Verb::Create,
             Action::Patch { .. } => Verb::Patch,
             Action::Delete { .. } => Verb::Delete,
@@ -187,7 +194,9 @@ impl Action {
     pub fn resource(&self) -> &Resource {
         match self {
             Action::Create { resource, .. } => resource,
-            Action::Patch { target, .. } | Action::Delete { target, .. } => &target.resource,
+            Action::Require { target } | Action::Patch { target, .. } | Action::Delete { target, .. } => {
+                &target.resource
+            }
         }
     }
 
@@ -198,7 +207,9 @@ impl Action {
                 let text = |field: &str| body["metadata"][field].as_str().unwrap_or_default().to_owned();
                 ObjectKey { namespace: text("namespace"), name: text("name") }
             }
-            Action::Patch { target, .. } | Action::Delete { target, .. } => target.key.clone(),
+            Action::Require { target } | Action::Patch { target, .. } | Action::Delete { target, .. } => {
+                target.key.clone()
+            }
         }
     }
 

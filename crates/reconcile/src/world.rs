@@ -27,6 +27,8 @@ pub struct Failure {
 /// What an action does, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verb {
+    /// [`crate::Action::Require`].
+    Require,
     /// [`crate::Action::Create`].
     Create,
     /// [`crate::Action::Patch`].

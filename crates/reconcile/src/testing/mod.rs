@@ -203,6 +203,14 @@ impl Bench {
     /// Carries one action out, with its fences.
     pub fn act(&mut self, action: &Action) -> Result<(), Refused> {
         match action {
+            Action::Require { target } => {
+                let object = self.fenced(&Target { revision: None, ..target.clone() })?;
+                if object["metadata"]["deletionTimestamp"].is_null() {
+                    Ok(())
+                } else {
+                    Err(Refused::Conflict)
+                }
+            }
             Action::Create { resource, body } => self.create(resource, body.clone()),
             Action::Patch { target, subresource, form, body, .. } => {
                 let mut object = self.fenced(target)?;
