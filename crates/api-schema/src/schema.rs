@@ -22,6 +22,31 @@ impl Types {
         &self.types[id.0 as usize]
     }
 
+    /// A field of an object type; nothing for other types and unknown names.
+    pub fn field(&self, id: TypeId, name: &str) -> Option<&Field> {
+        match self.get(id) {
+            Type::Object(set) => set.fields.get(name),
+            _ => None,
+        }
+    }
+
+    /// The type one step down: of a field or of the values of a map.
+    pub fn child(&self, id: TypeId, name: &str) -> Option<TypeId> {
+        match self.get(id) {
+            Type::Object(set) => set.fields.get(name).map(|f| f.ty).or(set.other),
+            Type::Map { value, .. } => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The type of a list's items and how apply merges them.
+    pub fn items(&self, id: TypeId) -> Option<(TypeId, &ListKind)> {
+        match self.get(id) {
+            Type::List { item, kind } => Some((*item, kind)),
+            _ => None,
+        }
+    }
+
     /// Adds a type.
     pub fn push(&mut self, t: Type) -> TypeId {
         let id = TypeId(u32::try_from(self.types.len()).unwrap_or(u32::MAX));
@@ -37,6 +62,20 @@ pub struct Schema<'a> {
     pub types: &'a Types,
     /// The type of the whole object.
     pub root: TypeId,
+}
+
+impl<'a> Schema<'a> {
+    /// The type of a field by its path from the root; list items are passed through without a step.
+    pub fn at(self, path: &[&str]) -> Option<Schema<'a>> {
+        let mut root = self.root;
+        for step in path {
+            while let Some((item, _)) = self.types.items(root) {
+                root = item;
+            }
+            root = self.types.child(root, step)?;
+        }
+        Some(Schema { types: self.types, root })
+    }
 }
 
 /// What a value may be.

@@ -5,7 +5,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use api_schema::{Schema, TypeId, Types};
 
@@ -37,7 +37,7 @@ impl Document {
 #[derive(Clone, Debug, Default)]
 pub struct Tables {
     /// Every type.
-    pub types: Types,
+    pub types: Arc<Types>,
     /// Types by their OpenAPI name, such as `io.k8s.api.core.v1.PodSpec`.
     pub names: BTreeMap<String, TypeId>,
     /// Whole-object types by group, version and kind; also bodies that are no resource, such as `DeleteOptions`.
@@ -143,7 +143,7 @@ impl Tables {
         let plain =
             lz4_flex::decompress_size_prepended(packed).map_err(|_| CodecError::Bad("compressed block"))?;
         let mut r = Reader::new(&plain)?;
-        let mut tables = Tables { types: types::read(&mut r)?, ..Tables::default() };
+        let mut tables = Tables { types: Arc::new(types::read(&mut r)?), ..Tables::default() };
         tables.read_rows(&mut r)?;
         for (path, hash, size) in r.list(|r| Ok((r.text()?, r.text()?, r.count()?)))? {
             let (packed, rest) = documents.split_at_checked(size).ok_or(CodecError::Truncated)?;

@@ -4,6 +4,7 @@
 //! pointer unless it has a default; a scalar, list or map is omitted when zero unless it is required or has a default.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use api_schema::{Field, FieldSet, ListKind, Presence, Type, TypeId};
@@ -30,14 +31,14 @@ pub(super) fn fill(tables: &mut Tables, facts: &Facts) -> anyhow::Result<()> {
     let sources = sources(facts);
     let names: Vec<String> = sources.keys().cloned().collect();
     for name in &names {
-        let id = tables.types.push(Type::Any);
+        let id = Arc::make_mut(&mut tables.types).push(Type::Any);
         tables.names.insert(name.clone(), id);
     }
     let mut b = Builder { tables, facts, sources, presences: presences()?, anonymous: HashMap::new() };
     for name in &names {
         let ty = b.named(name).with_context(|| format!("type {name}"))?;
         let id = b.tables.names[name];
-        b.tables.types.types[id.0 as usize] = ty;
+        Arc::make_mut(&mut b.tables.types).types[id.0 as usize] = ty;
     }
     Ok(())
 }
@@ -200,7 +201,7 @@ impl Builder<'_> {
     }
 
     fn intern(&mut self, key: String, ty: Type) -> TypeId {
-        let types = &mut self.tables.types;
+        let types = Arc::make_mut(&mut self.tables.types);
         *self.anonymous.entry(key).or_insert_with(|| types.push(ty))
     }
 }

@@ -1,0 +1,163 @@
+//! JSON text -> tree, with every duplicate key named.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use crate::path::{Path, Step, below};
+
+/// Text that is not one JSON value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct JsonError(pub String);
+
+/// Duplicate keys of one document that are named at most; the rest are dropped in silence.
+const DUPLICATES_MAX: usize = 64;
+
+/// Reads one JSON value. Also gives the paths of duplicate keys, of which the last value counts, as `data.k`.
+///
+/// Nesting is limited (128 levels), size is not: the caller has a limit for that.
+pub fn decode_json(bytes: &[u8]) -> Result<(Value, Vec<String>), JsonError> {
+    let mut duplicates = Vec::new();
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let seed = Seed { path: None, duplicates: &mut duplicates };
+    let value = seed.deserialize(&mut reader).map_err(|e| error(&e, bytes))?;
+    reader.end().map_err(|e| error(&e, bytes))?;
+    Ok((value, duplicates))
+}
+
+/// The error in the words of Go's decoder, which people search for.
+fn error(e: &serde_json::Error, bytes: &[u8]) -> JsonError {
+    use serde_json::error::Category;
+    if e.classify() == Category::Eof {
+        return JsonError("unexpected end of JSON input".to_owned());
+    }
+    let text = e.to_string();
+    let what = text.split(" at line ").next().unwrap_or_default();
+    let line_start = bytes
+        .split_inclusive(|b| *b == b'\n')
+        .take(e.line().saturating_sub(1))
+        .map(<[u8]>::len)
+        .sum::<usize>();
+    let at = (line_start + e.column()).saturating_sub(1);
+    let found = bytes.get(at).map(|b| char::from(*b)).unwrap_or(' ');
+    JsonError(match what {
+        "expected value" | "expected ident" => {
+            format!("invalid character '{found}' looking for beginning of value")
+        }
+        "trailing characters" => format!("invalid character '{found}' after top-level value"),
+        "key must be a string" => {
+            format!("invalid character '{found}' looking for beginning of object key string")
+        }
+        "expected `:`" => format!("invalid character '{found}' after object key"),
+        "expected `,` or `}`" => format!("invalid character '{found}' after object key:value pair"),
+        "expected `,` or `]`" => format!("invalid character '{found}' after array element"),
+        other => other.to_owned(),
+    })
+}
+
+struct Seed<'a, 'd> {
+    path: Option<&'a Path<'a>>,
+    duplicates: &'d mut Vec<String>,
+}
+
+impl<'de> DeserializeSeed<'de> for Seed<'_, '_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Value, D::Error> {
+        d.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Seed<'_, '_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, b: bool) -> Result<Value, E> {
+        Ok(Value::Bool(b))
+    }
+
+    fn visit_i64<E>(self, n: i64) -> Result<Value, E> {
+        Ok(n.into())
+    }
+
+    fn visit_u64<E>(self, n: u64) -> Result<Value, E> {
+        Ok(n.into())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, n: f64) -> Result<Value, E> {
+        Number::from_f64(n).map(Value::Number).ok_or_else(|| E::custom("number out of range"))
+    }
+
+    fn visit_str<E>(self, s: &str) -> Result<Value, E> {
+        Ok(Value::String(s.to_owned()))
+    }
+
+    fn visit_string<E>(self, s: String) -> Result<Value, E> {
+        Ok(Value::String(s))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut out = Vec::new();
+        loop {
+            let path = below(self.path, Step::Index(out.len()));
+            let seed = Seed { path: Some(&path), duplicates: self.duplicates };
+            match items.next_element_seed(seed)? {
+                Some(item) => out.push(item),
+                None => return Ok(Value::Array(out)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut out = Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            let path = below(self.path, Step::Field(&key));
+            if out.contains_key(&key) && self.duplicates.len() < DUPLICATES_MAX {
+                let name = path.to_string();
+                if !self.duplicates.contains(&name) {
+                    self.duplicates.push(name);
+                }
+            }
+            let value = entries.next_value_seed(Seed { path: Some(&path), duplicates: self.duplicates })?;
+            out.insert(key, value);
+        }
+        Ok(Value::Object(out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn duplicates_are_named_with_their_path_and_the_last_one_counts() {
+        let text = br#"{"a":[{"k":1,"k":2}],"b":1,"b":{"c":1,"c":2}}"#;
+        let (value, duplicates) = decode_json(text).unwrap();
+        assert_eq!(value, serde_json::json!({"a": [{"k": 2}], "b": {"c": 2}}));
+        assert_eq!(duplicates, ["a[0].k", "b", "b.c"]);
+    }
+
+    #[test]
+    fn broken_text_is_refused_in_the_words_of_go() {
+        let message = |t: &str| decode_json(t.as_bytes()).unwrap_err().0;
+        assert_eq!(message("{\"data\":"), "unexpected end of JSON input");
+        assert_eq!(message("x"), "invalid character 'x' looking for beginning of value");
+        assert_eq!(message("{}{"), "invalid character '{' after top-level value");
+        assert_eq!(message("{\"a\" 1}"), "invalid character '1' after object key");
+    }
+
+    #[test]
+    fn nesting_has_a_limit() {
+        let deep = "[".repeat(100_000);
+        assert!(decode_json(deep.as_bytes()).is_err());
+    }
+}

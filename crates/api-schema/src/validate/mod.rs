@@ -1,0 +1,96 @@
+//! Validation of custom objects by their OpenAPI schema, in the words of upstream's validator.
+//!
+//! A schema is compiled once, with its patterns; validation then walks the tree. Findings carry the field's path, a
+//! reason such as `FieldValueInvalid`, and a message. What is absent: rules in CEL (`x-kubernetes-validations`).
+
+mod compile;
+mod formats;
+mod rules;
+
+use std::collections::BTreeMap;
+
+use api_meta::Cause;
+use regex::Regex;
+use serde_json::Value;
+
+pub use compile::SchemaError;
+
+/// A compiled schema.
+#[derive(Clone, Debug, Default)]
+pub struct Validator {
+    kind: Kind,
+    is_nullable: bool,
+    format: String,
+    choices: Vec<Value>,
+    pattern: Option<Regex>,
+    minimum: Option<Bound>,
+    maximum: Option<Bound>,
+    multiple_of: Option<f64>,
+    length: Range,
+    items_count: Range,
+    properties_count: Range,
+    is_unique: bool,
+    list: List,
+    is_embedded: bool,
+    required: Vec<String>,
+    properties: BTreeMap<String, Validator>,
+    additional: Option<Box<Validator>>,
+    items: Option<Box<Validator>>,
+    all_of: Vec<Validator>,
+    any_of: Vec<Validator>,
+    one_of: Vec<Validator>,
+    not: Option<Box<Validator>>,
+}
+
+/// `type` of a schema.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Kind {
+    #[default]
+    Any,
+    Object,
+    Array,
+    String,
+    Integer,
+    Number,
+    Boolean,
+    IntOrString,
+}
+
+/// A numeric bound.
+#[derive(Clone, Copy, Debug)]
+struct Bound {
+    at: f64,
+    is_exclusive: bool,
+}
+
+/// Least and greatest count.
+#[derive(Clone, Copy, Debug, Default)]
+struct Range {
+    min: Option<u64>,
+    max: Option<u64>,
+}
+
+/// Uniqueness that a list type brings.
+#[derive(Clone, Debug, Default)]
+enum List {
+    #[default]
+    Plain,
+    Set,
+    Map(Vec<String>),
+}
+
+impl Validator {
+    /// Findings about a whole object.
+    pub fn validate(&self, value: &Value) -> Vec<Cause> {
+        let mut found = Vec::new();
+        self.check(value, "", &mut found);
+        found
+    }
+
+    /// Findings about the value at a path.
+    pub fn validate_at(&self, value: &Value, path: &str) -> Vec<Cause> {
+        let mut found = Vec::new();
+        self.check(value, path, &mut found);
+        found
+    }
+}
