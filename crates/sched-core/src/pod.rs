@@ -17,6 +17,8 @@ pub struct PodFact {
     pub key: ObjectKey,
     /// Identity.
     pub uid: Arc<str>,
+    /// Version of the object; 0 when unknown.
+    pub revision: u64,
     /// Where it is bound.
     pub node: Option<Arc<str>>,
     /// Labels.
@@ -93,6 +95,7 @@ impl Interner {
         PodFact {
             key: meta.key(),
             uid: meta.uid.as_str().into(),
+            revision: meta.revision(),
             node: (!pod.spec.node_name.is_empty()).then(|| self.texts.get(pod.spec.node_name.as_str())),
             labels: self.labels.get(meta.labels.clone()),
             owner: meta.controller().map(|o| self.texts.get(o.uid.as_str())),

@@ -1,1 +1,24 @@
-//! Watches, assumes and binds.
+//! Watches pods and nodes, decides with `sched-core` and `sched-plugins`, binds.
+//!
+//! ```text
+//! reflectors (pods, nodes, namespaces) --projections--> Inbox --> Core: snapshot + queue + engine
+//!                                                                  |          |
+//!                                             Binder: one by one,  <- bind    refuse -> Teller: condition, event
+//!                                             or many at once where the server offers it
+//! ```
+//!
+//! Invariants: a pod is counted on its node from the moment of the decision until the server has said no (assumed), and after
+//! an unclear answer until the pod has been read back; nothing is decided before all mirrors have been filled once; one task
+//! owns all state. What is absent: rules, leader election (run one scheduler), preemption, extenders, waiting on permits.
+
+mod binder;
+mod config;
+mod core;
+mod inbox;
+mod metrics;
+mod run;
+mod teller;
+
+pub use config::{Config, permissions};
+pub use metrics::Metrics;
+pub use run::Scheduler;

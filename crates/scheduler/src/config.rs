@@ -1,0 +1,51 @@
+//! How a scheduler is set up, and what it must be allowed to do.
+
+use reconcile::Permission;
+use sched_plugins::Rules;
+
+/// Settings of a scheduler; resolved by the caller.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// It schedules pods whose `spec.schedulerName` is one of these. The first one signs its events.
+    pub names: Vec<String>,
+    /// Greatest number of bind requests under way at once.
+    pub binds_in_flight_max: usize,
+    /// Greatest number of pods in one bulk bind request.
+    pub bind_batch_max: usize,
+    /// Greatest number of decisions before other work gets its turn.
+    pub decisions_per_turn: usize,
+    /// Greatest number of conditions and events being written at once.
+    pub notes_in_flight_max: usize,
+    /// The rules.
+    pub rules: Rules,
+}
+
+impl Config {
+    /// What kube-scheduler does by default, for pods of `default-scheduler`.
+    pub fn upstream() -> Config {
+        Config {
+            names: vec!["default-scheduler".to_owned()],
+            binds_in_flight_max: 32,
+            bind_batch_max: 256,
+            decisions_per_turn: 128,
+            notes_in_flight_max: 16,
+            rules: Rules::upstream(),
+        }
+    }
+}
+
+/// What a scheduler must be allowed to do.
+pub fn permissions() -> Vec<Permission> {
+    let read: &[&str] = &["get", "list", "watch"];
+    let row = |group, resource, verbs| Permission { group, resource, verbs };
+    vec![
+        row("", "pods", read),
+        row("", "nodes", read),
+        row("", "namespaces", read),
+        row("", "pods/binding", &["create"]),
+        row("knarr.dev", "bindings", &["create"]),
+        row("", "pods/status", &["patch", "update"]),
+        row("", "events", &["create", "patch", "update"]),
+        row("events.k8s.io", "events", &["create", "patch", "update"]),
+    ]
+}

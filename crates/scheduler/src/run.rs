@@ -1,0 +1,193 @@
+//! The loop that owns everything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api_client::{Client, Reflector};
+use api_core::{Namespace, Node, Pod};
+use api_meta::Object;
+use stdx::Env;
+
+use crate::binder::{self, Binder, Bulk, Fate};
+use crate::core::{Bind, Core, Outcome};
+use crate::inbox::{Change, Inbox};
+use crate::teller::Teller;
+use crate::{Config, Metrics};
+
+/// A scheduler; does nothing until it runs.
+pub struct Scheduler {
+    client: Client,
+    env: Env,
+    config: Config,
+    metrics: Arc<Metrics>,
+}
+
+impl Scheduler {
+    /// A scheduler that speaks to the API server behind `client`.
+    pub fn new(client: Client, env: Env, config: Config) -> Scheduler {
+        Scheduler { client, env, config, metrics: Arc::new(Metrics::default()) }
+    }
+
+    /// Its figures.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.metrics.clone()
+    }
+
+    /// Runs until dropped. Everything it does happens within this future.
+    pub async fn run(self) {
+        let inbox = Arc::new(Inbox::default());
+        let mirror = |resource| Reflector::new(self.client.clone(), self.env.clone(), resource);
+        let (pods, nodes, namespaces) = (inbox.clone(), inbox.clone(), inbox.clone());
+        let pods = mirror(Pod::RESOURCE).run::<Pod>(move |d| pods.pod(d));
+        let nodes = mirror(Node::RESOURCE).run::<Node>(move |d| nodes.node(d));
+        let namespaces = mirror(Namespace::RESOURCE).run::<Namespace>(move |d| namespaces.namespace(d));
+        let desk = Desk::new(&self, inbox);
+        tokio::join!(pods, nodes, namespaces, desk.run());
+    }
+}
+
+/// The state of a running scheduler.
+struct Desk {
+    env: Env,
+    inbox: Arc<Inbox>,
+    core: Core,
+    binder: Binder,
+    teller: Teller,
+    metrics: Arc<Metrics>,
+    client: Client,
+    decisions_per_turn: usize,
+}
+
+impl Desk {
+    fn new(scheduler: &Scheduler, inbox: Arc<Inbox>) -> Desk {
+        let Scheduler { client, env, config, metrics } = scheduler;
+        let name = config.names.first().cloned().unwrap_or_default();
+        Desk {
+            env: env.clone(),
+            inbox,
+            core: Core::new(config.rules.engine(), config.names.clone()),
+            binder: Binder::new(
+                client.clone(),
+                env.clone(),
+                config.binds_in_flight_max,
+                config.bind_batch_max,
+            ),
+            teller: Teller::new(client.clone(), env.clone(), name, config.notes_in_flight_max),
+            metrics: metrics.clone(),
+            client: client.clone(),
+            decisions_per_turn: config.decisions_per_turn.max(1),
+        }
+    }
+
+    async fn run(mut self) {
+        let mut discovery = Box::pin(binder::discover(self.client.clone(), self.env.clone()));
+        let mut bulk = Bulk::Unknown;
+        loop {
+            self.take_changes();
+            let more = self.inbox.is_synced() && self.decide();
+            self.binder.start();
+            self.teller.start();
+            self.tell_metrics();
+            if more {
+                tokio::task::yield_now().await;
+            }
+            let now = self.env.now();
+            let due = match self.core.queue.next_due() {
+                _ if more => Duration::ZERO,
+                Some(at) if self.binder.has_room() && self.inbox.is_synced() => at.since(now),
+                _ => Duration::MAX,
+            };
+            let alarm = alarm(&self.env, due);
+            tokio::select! {
+                biased;
+                () = self.inbox.filled() => {}
+                fates = self.binder.next() => self.settle(fates),
+                () = self.teller.next() => {}
+                found = &mut discovery, if bulk == Bulk::Unknown => {
+                    bulk = found;
+                    self.binder.set_bulk(found);
+                }
+                () = alarm => {}
+            }
+        }
+    }
+
+    fn take_changes(&mut self) {
+        let now = self.env.now();
+        for change in self.inbox.drain() {
+            self.core.take(change, now);
+        }
+        for uid in std::mem::take(&mut self.core.left) {
+            self.teller.forget(&uid);
+        }
+    }
+
+    /// Decides a turn's worth; says whether there is more to do at once.
+    fn decide(&mut self) -> bool {
+        for _ in 0..self.decisions_per_turn {
+            if !self.binder.has_room() {
+                return false;
+            }
+            let begun = self.env.now();
+            let Some(outcome) = self.core.decide(begun) else { return false };
+            self.metrics.decided(self.env.now().since(begun));
+            match outcome {
+                Outcome::Bind(bind) => {
+                    tracing::debug!(pod = %bind.pod.key, node = %bind.placement.node, score = bind.placement.score, "placed");
+                    self.binder.push(bind);
+                }
+                Outcome::Refused(pod, refusal) => {
+                    self.metrics.refused();
+                    self.teller.refused(&pod, &refusal.message(), begun);
+                }
+            }
+        }
+        self.core.queue.is_ready(self.env.now())
+    }
+
+    fn settle(&mut self, fates: Vec<(Bind, Fate)>) {
+        let now = self.env.now();
+        for (bind, fate) in fates {
+            let uid = binder::uid(&bind);
+            match fate {
+                Fate::Bound => {
+                    self.core.bound(&uid);
+                    self.metrics.bound(now.since(bind.since));
+                    self.teller.scheduled(&bind.pod, &bind.placement.node, now);
+                }
+                Fate::Found(pod) => {
+                    let finished = pod.is_finished();
+                    self.core.take(Change::Pod { fact: self.inbox.project(&pod), finished }, now);
+                }
+                Fate::Gone => {
+                    self.core.unbound(&uid, now);
+                }
+                Fate::Failed(why) => {
+                    self.metrics.failed();
+                    tracing::info!(pod = %bind.pod.key, node = %bind.placement.node, attempts = bind.attempts, why, "bind failed");
+                    self.core.unbound(&uid, now);
+                    self.teller.errored(&bind.pod, &format!("binding rejected: {why}"), now);
+                }
+            }
+        }
+    }
+
+    fn tell_metrics(&self) {
+        let core = &self.core;
+        self.metrics.set(
+            core.queue.counts(),
+            core.snapshot.len(),
+            core.snapshot.pods(),
+            self.teller.dropped(),
+        );
+    }
+}
+
+/// Sleeps for `length`; for ever when that is beyond all measure.
+async fn alarm(env: &Env, length: Duration) {
+    match length {
+        Duration::ZERO => {}
+        Duration::MAX => std::future::pending().await,
+        _ => env.sleep(length).await,
+    }
+}
