@@ -1,0 +1,220 @@
+//! The embedded control plane's base: store, API server, listener.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use api_client::{Client, Transport};
+use apiserver::auth::{Authenticator, TableAuthorizer};
+use apiserver::{ApiServer, Rule, User, net};
+use stdx::Env;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::args::{Role, Server};
+use crate::home::Home;
+use crate::kubelet::Agents;
+use crate::{kinds, kubeconfig, roles};
+
+/// User name of the node agents.
+const AGENT_USER: &str = "system:knarr:node-agent";
+
+/// A running base.
+pub struct Plane {
+    /// The server itself, for callers of this process.
+    pub server: Arc<ApiServer>,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The data directory.
+    pub home: Home,
+    /// N of the cluster's block 127.N.0.0/16.
+    pub block: u8,
+    /// Kubeconfig of the administrator.
+    pub kubeconfig: PathBuf,
+    /// Kubeconfig of the node agents.
+    pub agent_kubeconfig: PathBuf,
+    listener: JoinHandle<Result<(), net::ServeError>>,
+    // Held as long as the plane lives: it is the lock on the data directory.
+    _lock: store::DataDir,
+}
+
+impl Plane {
+    /// Opens the store, bootstraps the server and starts to listen. `served` are the roles whose kinds it serves.
+    pub async fn open(
+        args: &Server,
+        kubeconfig: Option<PathBuf>,
+        served: &[Role],
+        env: &Env,
+        stop: watch::Receiver<bool>,
+    ) -> anyhow::Result<Plane> {
+        let dir = args.data_dir.clone().unwrap_or_else(crate::home::default_dir);
+        let lock = store::DataDir::open(&dir)?;
+        let mut home = Home::open(&dir)?;
+        let block = home.block()?;
+        let wanted = home.listen(args.listen);
+        let socket = bind(wanted).await?;
+        let address = socket.local_addr().context("ask the listener for its address")?;
+        home.keep_listen(address)?;
+        let certs = pki::Authority::open(&home.path("pki"), env)?;
+        let admin = pki::token(&home.path("pki/admin.token"))?;
+        let agent = pki::token(&home.path("pki/node-agent.token"))?;
+        let authenticator = authenticator(args, &admin, &agent)?;
+        let store = store::open_dir(&lock, Arc::new(apiserver::Rows), store::Limits::default())?;
+        let server = ApiServer::new(config(store, env, block, address, served)?);
+        server.bootstrap().await.context("make the first objects")?;
+        if served.contains(&Role::Workloads) {
+            roles::install_crds(&server).await?;
+        }
+        let tls = tls(&certs, address, block, env)?;
+        let handler = handler(server.clone());
+        let listener =
+            tokio::spawn(net::serve(socket, tls, authenticator, handler, net::Limits::default(), stop));
+        let reach = reachable(address);
+        let path = kubeconfig.unwrap_or_else(|| home.path("kubeconfig"));
+        kubeconfig::write(&path, &kubeconfig::text(reach, certs.ca_pem(), "admin", &admin))?;
+        let agent_path = home.path("agents.kubeconfig");
+        kubeconfig::write(&agent_path, &kubeconfig::text(reach, certs.ca_pem(), "node-agent", &agent))?;
+        Ok(Plane {
+            server,
+            address: reach,
+            home,
+            block,
+            kubeconfig: path,
+            agent_kubeconfig: agent_path,
+            listener,
+            _lock: lock,
+        })
+    }
+
+    /// A client for a component of this process, under its own user.
+    pub fn client(&self, name: &str) -> Client {
+        let user = User::new(&roles::user_of(name), &[]);
+        Client::new(self.server.transport(user), name)
+    }
+
+    /// The administrator's transport.
+    pub fn admin(&self) -> Arc<dyn Transport> {
+        self.server.transport(User::new("admin", &["system:masters"]))
+    }
+
+    /// Waits until the listener has ended.
+    pub async fn finish(self) -> anyhow::Result<()> {
+        self.listener.await.context("listen")??;
+        Ok(())
+    }
+}
+
+fn handler(server: Arc<ApiServer>) -> net::Handler {
+    Arc::new(move |user, request| server.handle(user, request))
+}
+
+/// Takes the port, or says what to do.
+async fn bind(wanted: SocketAddr) -> anyhow::Result<TcpListener> {
+    match TcpListener::bind(wanted).await {
+        Ok(listener) => Ok(listener),
+        Err(e) if e.kind() == ErrorKind::AddrInUse => bail!(
+            "listen on {wanted}: another program has this port; choose another with --listen, or let one be found and \
+             kept with --listen 127.0.0.1:0"
+        ),
+        Err(e) => Err(e).with_context(|| format!("listen on {wanted}")),
+    }
+}
+
+/// The address that a client on this machine uses.
+fn reachable(bound: SocketAddr) -> SocketAddr {
+    if bound.ip().is_unspecified() { SocketAddr::from((Ipv4Addr::LOCALHOST, bound.port())) } else { bound }
+}
+
+fn authenticator(args: &Server, admin: &str, agent: &str) -> anyhow::Result<Arc<Authenticator>> {
+    let mut who = Authenticator::new();
+    who.add(admin, User::new("admin", &["system:masters"]));
+    who.add(agent, User::new(AGENT_USER, &["system:nodes"]));
+    if let Some(path) = &args.token_auth_file {
+        let text = std::fs::read_to_string(path).with_context(|| format!("read --token-auth-file {}", path.display()))?;
+        who.add_file(&text).with_context(|| format!("read --token-auth-file {}", path.display()))?;
+    }
+    Ok(Arc::new(who))
+}
+
+fn authorizer() -> TableAuthorizer {
+    let mut table = TableAuthorizer::new();
+    for (name, rules) in roles::rules() {
+        table.allow(&roles::user_of(&name), rules);
+    }
+    let one = |group: &str, resources: &[&str], verbs: &[&str]| Rule {
+        groups: vec![group.to_owned()],
+        resources: resources.iter().map(|r| (*r).to_owned()).collect(),
+        verbs: verbs.iter().map(|v| (*v).to_owned()).collect(),
+    };
+    table.allow(
+        AGENT_USER,
+        [
+            one("", &["pods", "nodes", "configmaps", "secrets", "services"], &["get", "list", "watch"]),
+            one("", &["nodes"], &["create", "patch", "update"]),
+            one("", &["nodes/status", "pods/status"], &["patch", "update"]),
+            one("", &["pods"], &["delete"]),
+            one("", &["events"], &["create", "patch"]),
+            one("events.k8s.io", &["events"], &["create", "patch"]),
+            one("coordination.k8s.io", &["leases"], &["get", "create", "patch", "update"]),
+        ],
+    );
+    table
+}
+
+fn config(
+    store: store::Store,
+    env: &Env,
+    block: u8,
+    address: SocketAddr,
+    served: &[Role],
+) -> anyhow::Result<apiserver::Config> {
+    let IpAddr::V4(ip) = reachable(address).ip() else { bail!("--listen {address}: only IPv4 addresses are served") };
+    let mut converters = BTreeMap::new();
+    if served.contains(&Role::Workloads) {
+        converters.insert("clonesets.apps.kruise.io".to_owned(), kinds::convert as apiserver::registry::ConvertFn);
+    }
+    Ok(apiserver::Config {
+        store,
+        env: env.clone(),
+        registry: Arc::new(apiserver::builtin_registry()),
+        authorizer: Arc::new(authorizer()),
+        converters,
+        documents: apiserver::documents(),
+        nodes: Arc::new(Agents::new()),
+        version: apiserver::Version {
+            git_version: concat!("v1.36.0+knarr.", env!("CARGO_PKG_VERSION")).to_owned(),
+            git_commit: option_env!("KNARR_COMMIT").unwrap_or_default().to_owned(),
+            build_date: "1970-01-01T00:00:00Z".to_owned(),
+            platform: "linux/amd64".to_owned(),
+        },
+        services: apiserver::ServiceRange {
+            network: Ipv4Addr::new(127, block, 0, 0),
+            prefix: 18,
+            node_ports: (30_000, 32_767),
+            server: (ip, address.port()),
+        },
+        limits: apiserver::Limits::default(),
+    })
+}
+
+fn tls(certs: &pki::Authority, address: SocketAddr, block: u8, env: &Env) -> anyhow::Result<net::Tls> {
+    let mut hosts: Vec<String> =
+        ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "127.0.0.1"]
+            .map(str::to_owned)
+            .into();
+    hosts.push(format!("127.{block}.0.1"));
+    let ip = address.ip().to_string();
+    if !hosts.contains(&ip) {
+        hosts.push(ip);
+    }
+    let identity = certs.server("apiserver", &pki::Subject { name: "kube-apiserver", groups: &[], hosts: &hosts }, env)?;
+    Ok(net::Tls {
+        chain: pki::certificates(&identity.cert_pem),
+        key: pki::private_key(&identity.key_pem).context("read the server's key: remove the folder pki to have a new one made")?,
+        client_authorities: pki::certificates(certs.ca_pem()),
+    })
+}

@@ -1,0 +1,144 @@
+//! Starts roles over an API server, whichever it is, and says what each component may do.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use api_client::{Client, Patch, WriteOptions};
+use api_meta::Resource;
+use apiserver::{ApiServer, Rule, User};
+use controller_host::{Clients, Handle, Host, HostConfig};
+use reconcile::Row;
+use serde_json::Value;
+use stdx::Env;
+
+use crate::args::{Nodes, Role};
+
+/// Name of the scheduler as a component.
+pub const SCHEDULER: &str = "scheduler";
+/// Name of the simulated nodes as a component.
+pub const NODE_SIM: &str = "node-sim";
+/// Name of what a host does beside its controllers: events, the leader's lease.
+pub const HOST: &str = "controller-host";
+
+/// User name of a component of this process.
+pub fn user_of(component: &str) -> String {
+    format!("system:knarr:{component}")
+}
+
+/// The controllers of the given roles.
+pub fn rows(roles: &[Role]) -> Vec<Row> {
+    let mut out = Vec::new();
+    if roles.contains(&Role::Controllers) {
+        out.extend(builtins::rows());
+    }
+    if roles.contains(&Role::Workloads) {
+        out.extend(workloads::rows());
+    }
+    out
+}
+
+/// What each component may do: of controllers, what their rows list and what they watch.
+pub fn rules() -> Vec<(String, Vec<Rule>)> {
+    let rows = rows(&[Role::Controllers, Role::Workloads]);
+    let mut out: Vec<(String, Vec<Rule>)> = rows.iter().map(|row| (row.name.to_owned(), rules_of(row))).collect();
+    let read = ["get", "list", "watch"];
+    out.push((
+        SCHEDULER.to_owned(),
+        vec![
+            rule("", &["pods", "nodes", "namespaces"], &read),
+            rule("", &["pods/binding", "bindings"], &["create"]),
+            rule("knarr.dev", &["bindings"], &["create"]),
+            rule("", &["pods/status"], &["patch"]),
+            rule("", &["events"], &["create", "patch"]),
+            rule("events.k8s.io", &["events"], &["create", "patch"]),
+        ],
+    ));
+    out.push((
+        NODE_SIM.to_owned(),
+        vec![
+            rule("", &["pods", "nodes"], &read),
+            rule("", &["nodes"], &["create", "patch", "update", "delete"]),
+            rule("", &["nodes/status", "pods/status"], &["patch", "update"]),
+            rule("", &["pods"], &["delete"]),
+            rule("coordination.k8s.io", &["leases"], &["get", "list", "watch", "create", "patch", "update"]),
+        ],
+    ));
+    out.push((
+        HOST.to_owned(),
+        vec![
+            rule("", &["events"], &["create", "patch"]),
+            rule("events.k8s.io", &["events"], &["create", "patch"]),
+            rule("coordination.k8s.io", &["leases"], &["get", "create", "patch", "update"]),
+        ],
+    ));
+    out
+}
+
+fn rules_of(row: &Row) -> Vec<Rule> {
+    let watched = row.watches.iter().map(|w| {
+        let r = w.resource();
+        rule(&r.group, &[&r.plural], &["get", "list", "watch"])
+    });
+    let may = row.permissions.iter().map(|p| rule(p.group, &[p.resource], p.verbs));
+    let events = [rule("", &["events"], &["create", "patch"]), rule("events.k8s.io", &["events"], &["create", "patch"])];
+    watched.chain(may).chain(events).collect()
+}
+
+fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Rule {
+    let own = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
+    Rule { groups: vec![group.to_owned()], resources: own(resources), verbs: own(verbs) }
+}
+
+/// Starts the controllers of the given roles; nothing when they have none.
+pub fn start_controllers(roles: &[Role], clients: Clients, env: &Env, config: HostConfig) -> Option<Handle> {
+    let rows = rows(roles);
+    if rows.is_empty() {
+        return None;
+    }
+    let host = Host::new(clients, env.clone(), rows, Arc::new(reconcile::AllowAll), config);
+    let handle = host.handle();
+    env.spawn("controllers", async move {
+        let error = host.run().await;
+        tracing::error!(%error, "controllers stopped");
+        // Another host may hold the lease now: running on without it could act twice.
+        std::process::exit(1);
+    });
+    Some(handle)
+}
+
+/// Starts the scheduler.
+pub fn start_scheduler(client: Client, env: &Env) {
+    let scheduler = scheduler::Scheduler::new(client, env.clone(), scheduler::Config::default());
+    env.spawn("scheduler", scheduler.run());
+}
+
+/// Starts the simulated nodes.
+pub fn start_simulated(client: Client, env: &Env, nodes: &Nodes) {
+    if nodes.nodes == 0 {
+        return;
+    }
+    let mut config = node_sim::Config::new("knarr", nodes.nodes);
+    config.cells = nodes.cells.clone();
+    config.zones = nodes.zones.clone();
+    let env_ = env.clone();
+    env.spawn("simulated nodes", async move {
+        node_sim::run(client, env_, config).await;
+    });
+}
+
+const CRDS: Resource =
+    Resource::cluster("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition");
+
+/// Puts our CustomResourceDefinitions into the embedded server.
+pub async fn install_crds(server: &Arc<ApiServer>) -> anyhow::Result<()> {
+    let admin = Client::new(server.transport(User::new("knarr", &["system:masters"])), "knarr");
+    for crd in api_workload::crds() {
+        let name = crd["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let options = WriteOptions { manager: "knarr".to_owned(), force: true, ..WriteOptions::default() };
+        let _: Value = admin
+            .patch(&CRDS, ("", &name), "", &Patch::Apply(crd), &options)
+            .await
+            .with_context(|| format!("install CustomResourceDefinition {name}"))?;
+    }
+    Ok(())
+}

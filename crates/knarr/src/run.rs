@@ -1,0 +1,87 @@
+//! `knarr run`: single roles against the API server of a kubeconfig, or the API server alone.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use api_client::Client;
+use api_client_kube::KubeTransport;
+use controller_host::{HostConfig, LeaseConfig, over};
+use tokio::sync::watch;
+
+use crate::args::{Nodes, Role, Server};
+use crate::{roles, up, webhook};
+
+/// Flags of `run`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Roles to run
+    #[arg(long = "role", value_name = "ROLE,…", value_delimiter = ',', required = true)]
+    roles: Vec<Role>,
+    /// Cluster to work on [default: KUBECONFIG, ~/.kube/config, or the service account of this pod]
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Context within the kubeconfig
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+    #[command(flatten)]
+    server: Server,
+    #[command(flatten)]
+    nodes: Nodes,
+    /// Address of the conversion webhook (role workloads)
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
+    webhook_listen: SocketAddr,
+    /// Compete for a lease, so that several may run and one acts
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    leader_lease: Option<String>,
+}
+
+/// Runs until a signal.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    if args.roles.contains(&Role::Apiserver) {
+        if args.roles.len() > 1 {
+            bail!("role apiserver brings its own store: run it alone, or everything together with `knarr up`");
+        }
+        return up::run(up::Args::apiserver_only(args.server)).await;
+    }
+    let env = os::env();
+    let transport = KubeTransport::open(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
+    let client = Client::new(Arc::new(transport), "knarr");
+    let (stop, stopped) = watch::channel(false);
+    let config = match &args.leader_lease {
+        None => HostConfig::alone(),
+        Some(lease) => {
+            let (namespace, name) = lease.split_once('/').context("--leader-lease: expected NAMESPACE/NAME")?;
+            let identity = stdx::uid(&*env.rng);
+            HostConfig::elected(LeaseConfig { namespace: namespace.into(), name: name.into(), identity })
+        }
+    };
+    roles::start_controllers(&args.roles, over(client.clone()), &env, config);
+    if args.roles.contains(&Role::Scheduler) {
+        roles::start_scheduler(client.named(roles::SCHEDULER), &env);
+    }
+    if args.roles.contains(&Role::Nodes) {
+        // Process nodes have addresses that only the embedded server accepts: here all nodes are simulated.
+        roles::start_simulated(client.named(roles::NODE_SIM), &env, &args.nodes);
+    }
+    let webhook = if args.roles.contains(&Role::Workloads) {
+        let dir = args.server.data_dir.clone().unwrap_or_else(crate::home::default_dir).join("webhook");
+        let (client, env) = (client.named("workloads-webhook"), env.clone());
+        Some(tokio::spawn(async move { webhook::run(client, env, &dir, args.webhook_listen, stopped).await }))
+    } else {
+        None
+    };
+    eprintln!("running {}; Ctrl-C stops", names(&args.roles));
+    up::signal().await?;
+    let _ = stop.send(true);
+    if let Some(webhook) = webhook {
+        webhook.await.context("conversion webhook")??;
+    }
+    Ok(())
+}
+
+fn names(roles: &[Role]) -> String {
+    let names: Vec<String> = roles.iter().map(|r| format!("{r:?}").to_lowercase()).collect();
+    names.join(", ")
+}

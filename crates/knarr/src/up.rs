@@ -1,0 +1,139 @@
+//! `knarr up`: a whole cluster from one command.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use controller_host::{Clients, HostConfig};
+use stdx::Env;
+use tokio::sync::watch;
+
+use crate::agents::{self, Agent};
+use crate::args::{Nodes, Role, Server};
+use crate::plane::Plane;
+use crate::{release, roles};
+
+/// Flags of `up`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    server: Server,
+    /// Kubeconfig to write [default: in the data directory]
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    nodes: Nodes,
+    /// Leave these roles out; without `workloads` its kinds are not served either
+    #[arg(long, value_name = "ROLE,…", value_delimiter = ',')]
+    without: Vec<Role>,
+    /// Apply the manifests of this directory, then those of its folder `release`, one release after the other
+    #[arg(long, value_name = "DIR")]
+    apply: Option<PathBuf>,
+}
+
+impl Args {
+    /// The API server alone.
+    pub fn apiserver_only(server: Server) -> Args {
+        let nodes = Nodes { nodes: 0, process_nodes: 0, cells: Vec::new(), zones: Vec::new() };
+        let without = Role::ALL.into_iter().filter(|r| *r != Role::Apiserver).collect();
+        Args { server, kubeconfig: None, nodes, without, apply: None }
+    }
+
+    fn roles(&self) -> Vec<Role> {
+        Role::ALL.into_iter().filter(|r| !self.without.contains(r)).collect()
+    }
+}
+
+/// Runs until Ctrl-C or SIGTERM.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    if args.without.contains(&Role::Apiserver) {
+        anyhow::bail!("--without apiserver: use `knarr run --role … --kubeconfig FILE` against another API server");
+    }
+    let env = os::env();
+    let roles = args.roles();
+    // Read before anything starts, so that a mistake costs nothing.
+    let releases = args.apply.as_deref().map(release::Releases::read).transpose()?;
+    let (stop, stopped) = watch::channel(false);
+    let mut plane = Plane::open(&args.server, args.kubeconfig.clone(), &roles, &env, stopped).await?;
+    start(&plane, &roles, &env, &args);
+    let agent = agent(&plane, &roles, &env, &args).await?;
+    greet(&plane, &args);
+    let outcome = tokio::select! {
+        biased;
+        signal = signal() => signal,
+        outcome = work(&mut plane, releases, &env) => match outcome {
+            Ok(()) => signal().await,
+            // The cluster stays up: whoever made the mistake can mend it and apply again.
+            Err(e) => {
+                eprintln!("error: {e:#}");
+                eprintln!("the cluster stays up; Ctrl-C stops it");
+                signal().await
+            }
+        },
+    };
+    eprintln!("stopping");
+    let _ = stop.send(true);
+    if let Some(agent) = agent {
+        agent.stop(&env).await;
+    }
+    plane.finish().await?;
+    outcome
+}
+
+fn start(plane: &Plane, roles: &[Role], env: &Env, args: &Args) {
+    let server = plane.server.clone();
+    let clients: Clients = std::sync::Arc::new(move |name| {
+        let user = apiserver::User::new(&roles::user_of(name), &[]);
+        api_client::Client::new(server.transport(user), name)
+    });
+    if let Some(handle) = roles::start_controllers(roles, clients, env, HostConfig::alone()) {
+        plane.server.add_metrics(std::sync::Arc::new(move || handle.metrics()));
+    }
+    if roles.contains(&Role::Scheduler) {
+        roles::start_scheduler(plane.client(roles::SCHEDULER), env);
+    }
+    if roles.contains(&Role::Nodes) {
+        roles::start_simulated(plane.client(roles::NODE_SIM), env, &args.nodes);
+    }
+}
+
+async fn agent(plane: &Plane, roles: &[Role], env: &Env, args: &Args) -> anyhow::Result<Option<Agent>> {
+    if !roles.contains(&Role::Nodes) || args.nodes.process_nodes == 0 {
+        return Ok(None);
+    }
+    let flags = agents::Args {
+        kubeconfig: plane.agent_kubeconfig.clone(),
+        state_dir: plane.home.path("agents"),
+        block: plane.block,
+        nodes: args.nodes.process_nodes,
+        cells: args.nodes.cells.clone(),
+        zones: args.nodes.zones.clone(),
+    };
+    Agent::ensure(flags, env).await.map(Some)
+}
+
+fn greet(plane: &Plane, args: &Args) {
+    eprintln!("Knarr is up at https://{}", plane.address);
+    eprintln!("  kubeconfig: {}", plane.kubeconfig.display());
+    let sim = args.nodes.nodes;
+    let process = args.nodes.process_nodes;
+    eprintln!("  nodes: {sim} simulated, {process} with local processes (no isolation: catalogue images only)");
+    eprintln!("  one process, one disk, no high availability; Ctrl-C stops it, the same --data-dir goes on");
+}
+
+async fn work(plane: &mut Plane, releases: Option<release::Releases>, env: &Env) -> anyhow::Result<()> {
+    let Some(releases) = releases else { return Ok(()) };
+    let client = api_client::Client::new(plane.admin(), "knarr");
+    releases.run(&client, env, &plane.home.path("applied.json")).await
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+pub async fn signal() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
