@@ -1,1 +1,17 @@
-//! Planners of the built-in controllers.
+//! Planners of the built-in controllers: what kube-controller-manager decides, as pure functions.
+//!
+//! ```text
+//! World ──observe──> Observed ──plan──> Plan        one folder per kind: observe, plan, status
+//! ```
+//!
+//! What is absent: effects, clocks, queues (see `controller-host`), and the kinds not listed in [`rows`].
+
+mod kit;
+pub mod replicaset;
+
+use reconcile::Row;
+
+/// The table of all built-in controllers that work on typed caches.
+pub fn rows() -> Vec<Row> {
+    vec![Row::of::<replicaset::ReplicaSets>()]
+}

@@ -117,6 +117,16 @@ impl<T: Object> Cache<T> {
         self.items.range(from..).take_while(move |(k, _)| k.namespace == namespace).map(|(_, v)| v)
     }
 
+    /// The same from the first name that is not before `name` on.
+    pub fn in_namespace_from<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &str,
+    ) -> impl Iterator<Item = &'a Arc<T>> {
+        let from = ObjectKey::new(namespace, name);
+        self.items.range(from..).take_while(move |(k, _)| k.namespace == namespace).map(|(_, v)| v)
+    }
+
     /// The objects whose controller has this uid, in key order.
     pub fn owned_by<'a>(&'a self, uid: &str) -> impl Iterator<Item = &'a Arc<T>> {
         self.by_owner.get(uid).into_iter().flatten().filter_map(|k| self.items.get(k))
