@@ -15,6 +15,7 @@ pub mod fieldset;
 pub mod json;
 pub mod managed;
 pub mod merge;
+pub mod strategic;
+#[cfg(test)]
+mod testing;
 mod typed;
-
-pub use typed::zero;

@@ -2,6 +2,8 @@
 
 mod element;
 mod set;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use element::{Path, PathElement, Scalar};

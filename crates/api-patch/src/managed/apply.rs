@@ -7,7 +7,7 @@ use super::entries::{self, Entry, Operation, Owner};
 use super::update::{META, track, yield_changed};
 use super::{Change, last_applied};
 use crate::fieldset::FieldSet;
-use crate::typed::{TypeFault, Walker, zero};
+use crate::typed::{TypeFault, Walker};
 
 /// What to do about fields that others own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub fn apply(
         && let Some(live) = live
     {
         let before = Change { manager: "before-first-apply", ..*change };
-        track(&before, &walker, &zero(change.types, change.root), &bare(live), &mut managed);
+        track(&before, &walker, &walker.zero(), &bare(live), &mut managed);
     }
     let nothing = Value::Object(Map::new());
     let attempt = Attempt { change, walker: &walker, live: live.unwrap_or(&nothing), applied };

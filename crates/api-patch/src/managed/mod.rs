@@ -45,3 +45,8 @@ pub struct Change<'a> {
     /// objects, `spec` and parts of `metadata` for their status subresource. See [`FieldSet::of`].
     pub reset: &'a FieldSet,
 }
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Change;
 use super::entries::{self, Entry, Operation, Owner};
 use crate::fieldset::{FieldSet, Path};
-use crate::typed::{Diff, Walker, zero};
+use crate::typed::{Diff, Walker};
 
 /// Sets `metadata.managedFields` of `new`: what changed since `live` belongs to the manager, and to nobody else. `live` is
 /// `None` for a create. A client that sends no entries keeps those of `live`; one that sends `[]` or `[{}]` clears them.
@@ -24,7 +24,7 @@ pub fn update(change: &Change<'_>, live: Option<&Value>, new: &mut Value) {
     let old = match live {
         Some(live) => live,
         None => {
-            start = zero(change.types, change.root);
+            start = walker.zero();
             &start
         }
     };

@@ -5,9 +5,7 @@ mod fields;
 mod merge;
 mod remove;
 mod shape;
-mod zero;
 
 pub(crate) use compare::Diff;
 pub(crate) use fields::TypeFault;
 pub(crate) use shape::Walker;
-pub use zero::zero;

@@ -1,7 +1,7 @@
 //! What kind of node a value is under its type, and which path element names an item of a list.
 
-use api_schema::{FieldSet as Fields, ListKind, Type, TypeId, Types};
-use serde_json::Value;
+use api_schema::{FieldSet as Fields, ListKind, Presence, Type, TypeId, Types};
+use serde_json::{Map, Value};
 
 use crate::fieldset::{FieldSet, PathElement, Scalar};
 
@@ -139,18 +139,20 @@ impl<'a> Walker<'a> {
         Ok(PathElement::key(fields))
     }
 
-    /// What a key field counts as when it is left out: its default, or the zero value of a required built-in scalar.
+    /// What a key field counts as when it is left out: its default, or its zero value where that is always written.
     fn key_default(&self, item: Ty, key: &str) -> Option<Scalar> {
         let field = self.fields(item)?.fields.get(key)?;
         if let Some(default) = &field.default {
             return Some(Scalar::of(default));
         }
-        match self.types.get(field.ty) {
-            _ if self.custom || !field.required => None,
-            Type::String { .. } => Some(Scalar::Text("".into())),
-            Type::Int { .. } => Some(Scalar::Int(0)),
-            _ => None,
-        }
+        let always = field.presence == Presence::Always;
+        always.then(|| Scalar::of(&api_schema::zero(self.types, field.ty)))
+    }
+
+    /// The object that stands for "nothing yet" when one is created: what an empty object of a built-in kind is written
+    /// as. Upstream compares a created object with this one, so the nodes that are always there belong to nobody.
+    pub(crate) fn zero(&self) -> Value {
+        if self.custom { Value::Object(Map::new()) } else { api_schema::zero(self.types, self.root) }
     }
 
     /// The set with every named field of a struct above a member made a member too; map keys and list items stay.
