@@ -139,14 +139,14 @@ impl<'a> Walker<'a> {
         Ok(PathElement::key(fields))
     }
 
-    /// What a key field counts as when it is left out: its default, or its zero value where that is always written.
+    /// What a key field counts as when it is left out: its default, or its zero value unless it is a pointer upstream.
     fn key_default(&self, item: Ty, key: &str) -> Option<Scalar> {
         let field = self.fields(item)?.fields.get(key)?;
         if let Some(default) = &field.default {
             return Some(Scalar::of(default));
         }
-        let always = field.presence == Presence::Always;
-        always.then(|| Scalar::of(&api_schema::zero(self.types, field.ty)))
+        let valued = matches!(field.presence, Presence::Always | Presence::Drop);
+        valued.then(|| Scalar::of(&api_schema::zero(self.types, field.ty)))
     }
 
     /// The object that stands for "nothing yet" when one is created: what an empty object of a built-in kind is written
