@@ -71,7 +71,7 @@ fn lower_priority_pods_in_the_way_are_named_as_not_preempted() {
     let filler = pod("f", merged(requests(json!({"cpu": "3"})), json!({"spec": {"nodeName": "n1"}})));
     let wants = merged(requests(json!({"cpu": "2"})), json!({"spec": {"priority": 5}}));
     check(
-        World::new(&[node("n1", json!({}))]).with(&[filler.clone()]),
+        World::new(&[node("n1", json!({}))]).with(std::slice::from_ref(&filler)),
         pod("a", wants.clone()),
         expect![
             "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 node(s) with lower-priority pods, which this scheduler does not preempt."

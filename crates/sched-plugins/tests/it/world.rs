@@ -23,7 +23,8 @@ impl World {
     }
 
     pub(crate) fn pod(&mut self, json: &Value) -> PodFact {
-        self.interner.project(&serde_json::from_value(json.clone()).unwrap())
+        self.interner
+            .project(&serde_json::from_value(json.clone()).expect("the test writes readable objects"))
     }
 
     /// Puts pods that are bound already.
@@ -50,7 +51,7 @@ impl World {
 }
 
 pub(crate) fn node_fact(json: &Value) -> NodeFact {
-    NodeFact::of(&serde_json::from_value(json.clone()).unwrap())
+    NodeFact::of(&serde_json::from_value(json.clone()).expect("the test writes readable objects"))
 }
 
 /// A node of 4 CPUs, 8 GiB and 10 pods; `more` is merged over it.
