@@ -112,7 +112,8 @@ impl Host {
             }
         }
         plan.actions = kept;
-        plan.after.retain(|_, action| *action < cut);
+        // What was to be told after a cut action stays untold.
+        plan.after.values_mut().filter(|action| **action >= cut).for_each(|action| *action = usize::MAX);
         (plan, held)
     }
 
