@@ -119,7 +119,7 @@ impl Census {
         self.new.pre_deleting + self.old.pre_deleting + self.new.unavailable + self.old.unavailable
     }
 
-    fn to_delete(&self) -> i32 {
+    fn marked(&self) -> i32 {
         self.new.to_delete + self.old.to_delete
     }
 
@@ -189,12 +189,12 @@ impl Diffs {
             self.up_old = (wanted_old - total_old).max(0);
             self.up_limit = self.up.min((limits.scale_unavailable - census.unavailable()).max(0));
         }
-        let surplus = total - census.to_delete() - wanted;
+        let surplus = total - census.marked() - wanted;
         if surplus > 0 {
             self.down = surplus;
             self.down_old = (total_old - census.old.to_delete - wanted_old).max(0);
         }
-        if census.to_delete() > 0 || self.down > 0 {
+        if census.marked() > 0 || self.down > 0 {
             let slack = limits.unavailable + census.total() - limits.replicas - census.unavailable();
             self.delete_ready_limit = slack.max(0);
         }
@@ -213,7 +213,7 @@ fn surge_in_use(limits: &Limits, census: &Census, old_diff: i32, new_diff: i32) 
     if limits.surge <= 0 {
         return (0, 0);
     }
-    let to_delete = census.to_delete();
+    let to_delete = census.marked();
     let for_delete = (census.unavailable() + to_delete - limits.unavailable).max(0).min(to_delete);
     let for_delete_old = (for_delete - census.new.to_delete).max(0);
     let (mut for_update, mut for_update_old) = (0, 0);

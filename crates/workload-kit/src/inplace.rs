@@ -332,20 +332,19 @@ pub struct Start<'a> {
 /// holds them back.
 pub fn start(start: &Start<'_>) -> Value {
     let mut images = start.change.images.clone();
-    let waiting = pending(start.pod);
-    if let Some(waiting) = &waiting {
-        // The pod never got these; whatever the new revision does not set itself still comes from there.
-        for (name, image) in &waiting.container_images {
-            images.entry(name.clone()).or_insert_with(|| image.clone());
-        }
+    for (name, image) in never_got(start.pod) {
+        images.entry(name).or_insert(image);
     }
     let mut record = Record {
         revision: start.revision.to_owned(),
         update_timestamp: Some(start.now),
-        update_images: !images.is_empty(),
-        superseded_images: superseded(start.pod),
-        ..Record::default()
+        ..carried_over(start.pod, &images)
     };
+    images.retain(|name, image| {
+        let container = start.pod.spec.containers.iter().find(|c| c.name == *name);
+        container.is_none_or(|c| c.image != *image)
+    });
+    record.update_images = !images.is_empty() || !record.last_container_statuses.is_empty();
     let mut patch = metadata_patch(start);
     if start.grace_seconds > 0 && !images.is_empty() {
         let pending = Pending {
@@ -362,6 +361,41 @@ pub fn start(start: &Start<'_>) -> Value {
     patch
 }
 
+/// Images that the revision on the pod's label brought and the pod never got: held by a grace period or a later batch.
+/// What a new revision does not set itself still comes from there.
+fn never_got(pod: &Pod) -> BTreeMap<String, String> {
+    if let Some(pending) = pending(pod) {
+        return pending.container_images;
+    }
+    record(pod).and_then(Result::ok).map(|r| r.next_container_images).unwrap_or_default()
+}
+
+/// What of an incomplete update a new one has to remember: containers still under way that it does not change, and the
+/// images under way in those that it does.
+fn carried_over(pod: &Pod, images: &BTreeMap<String, String>) -> Record {
+    let mut carried = Record::default();
+    let Some(Ok(old)) = record(pod) else { return carried };
+    for (name, last) in &old.last_container_statuses {
+        let Some(container) = pod.spec.containers.iter().find(|c| c.name == *name) else { continue };
+        if runs_new(container, status_of(pod, name), last, old.superseded_images.get(name)) {
+            continue;
+        }
+        let mut under_way = old.superseded_images.get(name).cloned().unwrap_or_default();
+        match images.get(name) {
+            Some(image) if *image != container.image => {
+                under_way.insert(container.image.clone());
+            }
+            _ => {
+                carried.last_container_statuses.insert(name.clone(), last.clone());
+            }
+        }
+        if !under_way.is_empty() {
+            carried.superseded_images.insert(name.clone(), under_way);
+        }
+    }
+    carried
+}
+
 /// Strategic patch that ends a grace period: the pending images.
 pub fn finish_grace(pod: &Pod, pending: &Pending, now: Time) -> Value {
     let mut record = match record(pod) {
@@ -372,6 +406,13 @@ pub fn finish_grace(pod: &Pod, pending: &Pending, now: Time) -> Value {
     set_images(&mut patch, pod, &mut record, pending.container_images.clone(), now);
     drop_pending(&mut patch, pod);
     patch["metadata"]["annotations"][names::INPLACE_STATE] = json!(json!(record).to_string());
+    patch
+}
+
+/// Strategic patch that forgets a pending change which leads to another revision than the pod's label says.
+pub fn drop_grace(pod: &Pod) -> Value {
+    let mut patch = json!({"metadata": {"annotations": {}}});
+    drop_pending(&mut patch, pod);
     patch
 }
 
@@ -409,21 +450,6 @@ fn drop_pending(patch: &mut Value, pod: &Pod) {
     }
 }
 
-/// Images that the pod was being brought to when a new update begins.
-fn superseded(pod: &Pod) -> BTreeMap<String, BTreeSet<String>> {
-    let Some(Ok(record)) = record(pod) else { return BTreeMap::new() };
-    if pending(pod).is_some() || incomplete(pod, &record).is_none() {
-        return BTreeMap::new();
-    }
-    let mut images = record.superseded_images;
-    for name in record.last_container_statuses.keys() {
-        if let Some(container) = pod.spec.containers.iter().find(|c| c.name == *name) {
-            images.entry(name.clone()).or_default().insert(container.image.clone());
-        }
-    }
-    images
-}
-
 /// Puts the images of the containers whose turn it is into the patch, and the others into the record.
 fn set_images(
     patch: &mut Value,
@@ -443,12 +469,6 @@ fn set_images(
         };
         record.last_container_statuses.insert(name.clone(), last);
     }
-    for (name, image) in &now_images {
-        if let Some(images) = record.superseded_images.get_mut(name) {
-            images.retain(|other| !same_image(other, image));
-        }
-    }
-    record.superseded_images.retain(|_, images| !images.is_empty());
     let containers: Vec<String> = now_images.keys().cloned().collect();
     if !now_images.is_empty() {
         let list: Vec<_> =

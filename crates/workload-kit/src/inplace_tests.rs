@@ -201,6 +201,27 @@ fn a_grace_period_holds_the_images_back() {
     // Another target during the grace period begins anew and forgets the pending images.
     let (other, _) = begin(&waiting, "a:3", 0);
     assert_eq!((other.spec.containers[0].image.as_str(), pending(&other)), ("a:3", None));
+    // Going back during the grace period changes nothing and is complete at once.
+    let (back, patch) = begin(&waiting, "a:1", 0);
+    assert_eq!((patch["spec"].clone(), pending(&back), progress(&back)), (Value::Null, None, Progress::Idle));
+}
+
+#[test]
+fn a_container_still_under_way_is_waited_for_by_the_next_update() {
+    let (first, _) = begin(&pod("a:1"), "a:2", 0);
+    let change = Change { images: [("side".to_owned(), "s:2".to_owned())].into(), ..Change::default() };
+    let patch = start(&Start {
+        pod: &first,
+        revision: "w-2",
+        change: &change,
+        grace_seconds: 0,
+        now: Time::from_secs(61),
+    });
+    let mut second = patched(&first, &patch);
+    second.status.container_statuses[1] = status("side", "s:2", 2);
+    assert_eq!(progress(&second), Progress::Running("main".into()));
+    second.status.container_statuses[0] = status("main", "a:2", 2);
+    assert_eq!(progress(&second), Progress::Idle);
 }
 
 #[test]

@@ -38,6 +38,11 @@ impl Since {
 }
 
 impl Worth {
+    /// The worth of a pod for updates, where neither cost nor place counts (as kube-controller-manager's `ActivePods`).
+    pub fn plain(pod: &Pod) -> Worth {
+        Worth { deletion_cost: 0, ..Worth::of(pod, pod.is_ready(), 0) }
+    }
+
     /// The worth of a pod. `rank` is greater for pods whose place is crowded, see [`ranks`].
     pub fn of(pod: &Pod, is_available: bool, rank: u64) -> Worth {
         let ready = pod.condition("Ready").filter(|c| c.status == "True");

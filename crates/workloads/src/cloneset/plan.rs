@@ -1,0 +1,70 @@
+//! The decision about one set at one moment.
+
+use reconcile::{Action, Plan, Target};
+use serde_json::json;
+use stdx::Time;
+
+use super::history::WriteFirst;
+use super::refresh::Decided;
+use super::update::Update;
+use super::view::View;
+use super::{Observed, claim, history, refresh, scale, status, tidy, update};
+
+/// Decides. Pure: same input, same plan.
+pub fn plan(seen: &Observed, now: Time) -> Plan {
+    let spec = match &seen.spec {
+        Ok(spec) => spec,
+        Err(causes) => return status::invalid(seen, causes, now),
+    };
+    let history = match history::resolve(seen, spec) {
+        Ok(history) => history,
+        Err(first) => return revision_first(seen, *first),
+    };
+    let view = View::new(seen, spec, history, now);
+    if seen.set.metadata.is_terminating() {
+        return status::steps(&view, &[]);
+    }
+    let (scale, update, decided) = act(&view);
+    let mut plan = status::steps(&view, &update.impossible);
+    let is_status_written = !plan.is_quiet();
+    plan.extend(claim::steps(&view));
+    let mut touched = update.chosen;
+    for action in scale.actions.iter().chain(&update.plan.actions) {
+        touched.insert(action.key().name);
+    }
+    let creates = scale.actions.iter().any(|a| matches!(a, Action::Create { .. }));
+    if creates && !is_status_written {
+        // Creation has no fence of its own: it is for the set as seen, or not at all.
+        plan.act(Action::Require { target: Target::at(&*seen.set) });
+    }
+    plan.extend(scale);
+    plan.extend(update.plan);
+    plan.extend(refresh::steps(&view, &touched, decided));
+    if !is_status_written {
+        // Both are fenced by the version of the set: one after the other.
+        plan.extend(tidy::steps(&view));
+    }
+    plan
+}
+
+/// Scales; updates only when there was nothing to scale.
+fn act(view: &View<'_>) -> (Plan, Update, Decided) {
+    let scale = scale::steps(view);
+    if scale.is_quiet() {
+        return (scale, update::steps(view), Decided::Yes);
+    }
+    (scale, Update::default(), Decided::NotYet)
+}
+
+/// Writes the revision before anything refers to it; a new collision is remembered with it.
+fn revision_first(seen: &Observed, first: WriteFirst) -> Plan {
+    let WriteFirst { write, collisions } = first;
+    let mut plan = Plan::new();
+    plan.act(write);
+    if collisions != seen.set.status.collision_count {
+        let mut status = seen.set.status.clone();
+        status.collision_count = collisions;
+        plan.act(Action::status(Target::at(&*seen.set), json!(status)));
+    }
+    plan
+}

@@ -1,0 +1,223 @@
+//! How many pods: creates the missing, deletes the surplus and those marked, as far as budgets allow.
+
+use std::sync::Arc;
+
+use api_core::{PersistentVolumeClaim, Pod};
+use reconcile::{Action, Form, Note, Plan, Risk, Severity, Target};
+use workload_kit::census::Diffs;
+use workload_kit::gate::{self, Hold};
+use workload_kit::lifecycle::{self, State};
+use workload_kit::{order, podfact, revision};
+
+use super::pods;
+use super::view::{Member, View, listed, why};
+
+/// Name of the hold that the preDelete hook has on the shared gate.
+pub(super) const PRE_DELETE: &str = "preDeleteHook";
+
+/// Creates or deletes.
+pub(super) fn steps(view: &View<'_>) -> Plan {
+    let regretted = cancel_deletions(view);
+    if !regretted.is_quiet() {
+        return regretted;
+    }
+    let mut diffs = view.diffs();
+    if diffs.up > 0 {
+        return create(view, &diffs);
+    }
+    let mut plan = Plan::new();
+    let hooked: Vec<&Member> = view.members.iter().filter(|m| m.state == State::PreparingDelete).collect();
+    delete(view, &hooked, &mut plan);
+    if !plan.is_quiet() {
+        return plan;
+    }
+    let marked: Vec<&Member> =
+        view.members.iter().filter(|m| m.is_marked && m.state != State::PreparingDelete).collect();
+    let allowed = within_budget(view, &marked, &mut diffs, &mut plan);
+    delete(view, &allowed, &mut plan);
+    if plan.is_quiet() && diffs.down > 0 {
+        scale_in(view, &mut diffs, hooked.len() + marked.len(), &mut plan);
+    }
+    plan
+}
+
+/// Pods that wait for their preDelete hook are kept after all when replicas were raised again; not when the hook took
+/// them out of service, and not when they are marked.
+fn cancel_deletions(view: &View<'_>) -> Plan {
+    let mut plan = Plan::new();
+    let hooks = [&view.spec.lifecycle.pre_delete, &view.spec.lifecycle.in_place_update];
+    if hooks.into_iter().any(|h| h.as_ref().is_some_and(|h| h.mark_pod_not_ready)) {
+        return plan;
+    }
+    let is_leaving = |m: &&Member| m.is_marked || m.state == State::PreparingDelete;
+    let leaving = view.members.iter().filter(is_leaving).count();
+    let wanted = usize::try_from(view.spec.replicas).unwrap_or(0);
+    let missing = (wanted + leaving).saturating_sub(view.members.len());
+    let hooked = view.members.iter().filter(|m| m.state == State::PreparingDelete && !m.is_marked);
+    for member in hooked.take(missing) {
+        plan.act(set_state(&member.pod, &State::PreparingNormal, view));
+    }
+    plan
+}
+
+/// Patch that brings a pod into a state.
+pub(super) fn set_state(pod: &Arc<Pod>, state: &State, view: &View<'_>) -> Action {
+    Action::Patch {
+        target: Target::at(&**pod),
+        subresource: "",
+        form: Form::Strategic,
+        body: lifecycle::state_patch(state, view.now),
+        risk: Risk::None,
+    }
+}
+
+fn create(view: &View<'_>, diffs: &Diffs) -> Plan {
+    let mut plan = Plan::new();
+    if diffs.up_limit < diffs.up {
+        let message =
+            format!("scaleUp is limited because of scaleStrategy.maxUnavailable, limit: {}", diffs.up_limit);
+        plan.note(Note::new(Severity::Warning, "ScaleUpLimited", message));
+        let held = format!(
+            "held: {} of {} missing pods are not created yet, because {} pods are unavailable and scaleStrategy.maxUnavailable is {} ({})",
+            diffs.up - diffs.up_limit,
+            diffs.up,
+            view.unavailable_names().len(),
+            view.limits.scale_unavailable,
+            listed(&view.unavailable_names()),
+        );
+        plan.note(why("ScaleUpLimited", held));
+    }
+    let count = usize::try_from(diffs.up_limit).unwrap_or(0);
+    let old = usize::try_from(diffs.up_old).unwrap_or(0).min(count);
+    let revisions = [(&view.history.current, old), (&view.history.update, count - old)];
+    let mut ids = view.seen.ids.iter();
+    let mut made = Plan::new();
+    for (revision, count) in revisions {
+        let template = revision::template(revision).unwrap_or_default();
+        for id in ids.by_ref().take(count) {
+            let (claims, pod) = pods::create(view, &revision.metadata.name, &template, id);
+            claims.into_iter().for_each(|claim| plan.act(claim));
+            made.extend(pod);
+        }
+    }
+    plan.extend(made);
+    plan
+}
+
+/// The marked pods that may go now: unready ones always, ready ones as far as the budget reaches.
+fn within_budget<'m>(
+    view: &View<'_>,
+    candidates: &[&'m Member],
+    diffs: &mut Diffs,
+    plan: &mut Plan,
+) -> Vec<&'m Member> {
+    let (mut allowed, mut held) = (Vec::new(), Vec::new());
+    for member in candidates {
+        if !member.is_ready {
+            allowed.push(*member);
+        } else if diffs.delete_ready_limit > 0 {
+            diffs.delete_ready_limit -= 1;
+            allowed.push(*member);
+        } else {
+            held.push(member.name());
+        }
+    }
+    if !held.is_empty() {
+        let unavailable = view.unavailable_names();
+        let message = format!(
+            "held: {} not deleted yet, because {} of {} allowed pods are unavailable ({})",
+            listed(&held),
+            unavailable.len(),
+            view.limits.unavailable,
+            listed(&unavailable),
+        );
+        plan.note(why("DeleteLimited", message));
+    }
+    allowed
+}
+
+fn scale_in(view: &View<'_>, diffs: &mut Diffs, leaving: usize, plan: &mut Plan) {
+    if leaving > 0 {
+        let message = format!(
+            "held: scaling in by {} waits until {leaving} pods that are to be deleted are gone",
+            diffs.down
+        );
+        plan.note(why("ScaleInWaits", message));
+        return;
+    }
+    let total = usize::try_from(diffs.down).unwrap_or(0);
+    let old = usize::try_from(diffs.down_old).unwrap_or(0).min(total);
+    let mut chosen = choose(view, false, old);
+    chosen.extend(choose(view, true, total - chosen.len()));
+    let allowed = within_budget(view, &chosen, diffs, plan);
+    delete(view, &allowed, plan);
+}
+
+/// The `count` most dispensable members of one side.
+fn choose<'m>(view: &'m View<'_>, is_new: bool, count: usize) -> Vec<&'m Member> {
+    if count == 0 {
+        return Vec::new();
+    }
+    let side: Vec<Arc<Pod>> =
+        view.members.iter().filter(|m| m.is_new == is_new).map(|m| m.pod.clone()).collect();
+    let ranks = order::ranks(&side, &pods::topologies(&view.spec.template), |n| view.seen.nodes.get(n));
+    let is_available = |pod: &Pod| podfact::is_available(pod, view.spec.min_ready_seconds, view.now);
+    let sorted = order::by_worth(&side, is_available, &ranks);
+    let names: Vec<&str> = sorted.iter().take(count).map(|p| p.metadata.name.as_str()).collect();
+    let position = |m: &&Member| names.iter().position(|n| *n == m.name());
+    let mut chosen: Vec<&Member> = view.members.iter().filter(|m| position(m).is_some()).collect();
+    chosen.sort_by_key(position);
+    chosen
+}
+
+/// Deletes members with their claims; those with a preDelete hook wait for it first.
+fn delete(view: &View<'_>, members: &[&Member], plan: &mut Plan) {
+    let hook = view.spec.lifecycle.pre_delete.as_ref();
+    let (hooked, free): (Vec<&Member>, Vec<&Member>) =
+        members.iter().partition(|m| lifecycle::is_hooked(hook, &m.pod));
+    let mark = hook.is_some_and(|h| h.mark_pod_not_ready);
+    for member in &hooked {
+        let hold = gate::hold(&member.pod, &Hold::hook(PRE_DELETE), true, view.now).filter(|_| mark);
+        match hold {
+            Some(body) => plan.act(Action::Patch {
+                target: Target::at(&*member.pod),
+                subresource: "status",
+                form: Form::Strategic,
+                body,
+                risk: Risk::Restart,
+            }),
+            None if member.state != State::PreparingDelete => {
+                plan.act(set_state(&member.pod, &State::PreparingDelete, view));
+            }
+            None => {
+                let message = format!("held: {} waits for its preDelete hook to be taken off", member.name());
+                plan.note(why("PreDeleteHook", message));
+            }
+        }
+    }
+    for member in free {
+        delete_one(view, member, plan);
+    }
+}
+
+fn delete_one(view: &View<'_>, member: &Member, plan: &mut Plan) {
+    let delete = Action::Delete {
+        target: Target::at(&*member.pod),
+        grace_seconds: None,
+        propagation: None,
+        risk: Risk::RemovePod,
+    };
+    let message = format!("succeed to delete pod {}", member.name());
+    plan.act_noting(delete, Note::new(Severity::Normal, "SuccessfulDelete", message));
+    let id = podfact::instance_id(&member.pod.metadata.labels);
+    let is_its =
+        |c: &&Arc<PersistentVolumeClaim>| id.is_some() && podfact::instance_id(&c.metadata.labels) == id;
+    for claim in view.seen.claims.iter().filter(is_its) {
+        plan.act(Action::Delete {
+            target: Target::of(&**claim),
+            grace_seconds: None,
+            propagation: None,
+            risk: Risk::Destroy,
+        });
+    }
+}

@@ -1,0 +1,240 @@
+//! Brings pods to the wanted revision: which ones, and the next step of each.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use api_core::{ControllerRevision, Pod};
+use api_workload::{PodUpdatePolicy, UpdateType, names};
+use reconcile::{Action, Form, Note, Plan, Risk, Severity, Target};
+use serde_json::json;
+use workload_kit::gate::{self, Hold};
+use workload_kit::inplace::{self, Change, Start};
+use workload_kit::lifecycle::{self, State};
+use workload_kit::{order, revision};
+
+use super::scale::set_state;
+use super::view::{Member, View, listed, why};
+
+/// Name of the hold that the inPlaceUpdate hook has on the shared gate.
+pub(super) const PRE_UPDATE: &str = "preUpdateHook";
+
+/// What the update does now.
+#[derive(Default)]
+pub(super) struct Update {
+    /// Actions and notes.
+    pub plan: Plan,
+    /// Pods whose update goes on, by name: nobody else touches them.
+    pub chosen: BTreeSet<String>,
+    /// Pods that cannot be updated as asked.
+    pub impossible: Vec<String>,
+}
+
+/// Begins or continues the update of as many pods as the budget allows.
+pub(super) fn steps(view: &View<'_>) -> Update {
+    let mut update = Update::default();
+    let diffs = view.diffs();
+    let old = view.members.iter().filter(|m| !m.is_new).count();
+    if !view.updates_by_itself() {
+        if old > 0 {
+            update.plan.note(why("UpdateHeld", reason_to_stand_still(view, old)));
+        }
+        return update;
+    }
+    if diffs.update == 0 {
+        if old > 0 && view.limits.partition > 0 {
+            let message = format!(
+                "held: partition keeps {} of {} pods at the revision before {}",
+                view.limits.partition,
+                view.limits.replicas,
+                view.update_name()
+            );
+            update.plan.note(why("Partition", message));
+        }
+        return update;
+    }
+    let target = if diffs.update > 0 { &view.history.update } else { &view.history.current };
+    let waiting = in_order(view, diffs.update > 0);
+    let count = usize::try_from(diffs.update.unsigned_abs()).unwrap_or(usize::MAX);
+    let allowed = within_budget(view, &waiting, count, diffs.update_unavailable, target, &mut update.plan);
+    for member in allowed {
+        update.chosen.insert(member.name().to_owned());
+        update_one(view, member, target, &mut update);
+    }
+    update
+}
+
+fn reason_to_stand_still(view: &View<'_>, old: usize) -> String {
+    match view.spec.update_strategy.r#type {
+        UpdateType::OnDelete => {
+            format!(
+                "held: {old} pods are updated when somebody deletes them (updateStrategy.type is OnDelete)"
+            )
+        }
+        UpdateType::RollingUpdate => {
+            format!("held: {old} pods wait, because updateStrategy.rollingUpdate.paused is true")
+        }
+    }
+}
+
+/// The members to update, in the order the set asks for; those already begun first.
+fn in_order<'m>(view: &'m View<'_>, forward: bool) -> Vec<&'m Member> {
+    let is_waiting = |m: &&Member| m.is_new != forward && m.state != State::PreparingDelete;
+    let waiting: Vec<&Member> = view.members.iter().filter(is_waiting).collect();
+    let mut pods: Vec<Arc<Pod>> = waiting.iter().map(|m| m.pod.clone()).collect();
+    pods.sort_by_cached_key(|p| order::Worth::plain(p));
+    let rolling = &view.spec.update_strategy.rolling_update;
+    order::by_priority(&mut pods, &rolling.priority_strategy);
+    let all: Vec<Arc<Pod>> = view.members.iter().map(|m| m.pod.clone()).collect();
+    let pods = order::scatter(pods, &all, &rolling.scatter_strategy);
+    let rank: std::collections::BTreeMap<&str, usize> =
+        pods.iter().enumerate().map(|(i, p)| (p.metadata.name.as_str(), i)).collect();
+    let mut sorted = waiting;
+    sorted.sort_by_key(|m| (!is_begun(m), rank.get(m.name()).copied()));
+    sorted
+}
+
+/// Whether an update of this pod has begun and waits for its next step.
+fn is_begun(member: &Member) -> bool {
+    member.state == State::PreparingUpdate
+        || gate::is_closed_to_update(&member.pod)
+        || member.pod.metadata.labels.contains_key(names::SPECIFIED_DELETE_LABEL)
+}
+
+/// The first `count` members as far as the budget reaches: neither all unavailable pods nor those at the target may be
+/// more than `unavailable_max`, so that a bad image stops there; a pod that is unavailable already costs nothing of the former.
+fn within_budget<'m>(
+    view: &View<'_>,
+    waiting: &[&'m Member],
+    count: usize,
+    unavailable_max: i32,
+    target: &ControllerRevision,
+    plan: &mut Plan,
+) -> Vec<&'m Member> {
+    let limit = usize::try_from(unavailable_max).unwrap_or(0);
+    let mut unavailable = view.unavailable_names().len();
+    let is_at_target = |m: &&Member| !m.is_available && revision::is_at(&m.pod, &target.metadata.name);
+    let at_target = view.members.iter().filter(is_at_target).count();
+    let mut allowed: Vec<&Member> = Vec::new();
+    for member in waiting.iter().take(count) {
+        let free = !member.is_available;
+        if at_target + allowed.len() >= limit || (!free && unavailable >= limit) {
+            break;
+        }
+        unavailable += usize::from(!free);
+        allowed.push(*member);
+    }
+    let held = waiting.len().min(count) - allowed.len();
+    if held > 0 {
+        let names = view.unavailable_names();
+        let begun = allowed.iter().filter(|m| m.is_available).count();
+        let message = format!(
+            "held: {held} pods wait for their update to {}, because {} of {limit} allowed pods are unavailable{}{}",
+            target.metadata.name,
+            names.len() + begun,
+            if names.is_empty() { String::new() } else { format!(" ({})", listed(&names)) },
+            if begun > 0 { format!(", {begun} of them from now on") } else { String::new() },
+        );
+        plan.note(why("UpdateHeld", message));
+    }
+    allowed
+}
+
+fn update_one(view: &View<'_>, member: &Member, target: &ControllerRevision, update: &mut Update) {
+    let policy = view.spec.update_strategy.rolling_update.pod_update_policy;
+    if policy != PodUpdatePolicy::ReCreate
+        && let Some(change) = change_of(view, member, target)
+    {
+        return in_place(view, member, target, &change, &mut update.plan);
+    }
+    if policy == PodUpdatePolicy::InPlaceOnly {
+        update.impossible.push(member.name().to_owned());
+        update.chosen.remove(member.name());
+        return;
+    }
+    recreate(member, target, &mut update.plan);
+}
+
+/// What changes when the member goes from its revision to the target; nothing when that cannot be done in place, or when
+/// its revision is no longer known.
+fn change_of(view: &View<'_>, member: &Member, target: &ControllerRevision) -> Option<Change> {
+    let old = view.seen.revisions.iter().find(|r| revision::is_at(&member.pod, &r.metadata.name))?;
+    inplace::change(&revision::template(old)?, &revision::template(target)?)
+}
+
+fn in_place(view: &View<'_>, member: &Member, target: &ControllerRevision, change: &Change, plan: &mut Plan) {
+    let hook = view.spec.lifecycle.in_place_update.as_ref();
+    let pod = &member.pod;
+    match member.state {
+        State::PreparingUpdate if lifecycle::is_hooked(hook, pod) => {
+            let message = format!("held: {} waits for its inPlaceUpdate hook to be taken off", member.name());
+            plan.note(why("InPlaceUpdateHook", message));
+            return;
+        }
+        State::Unset | State::PreparingNormal | State::Normal if lifecycle::is_hooked(hook, pod) => {
+            return prepare(view, member, lifecycle::state_patch(&State::PreparingUpdate, view.now), plan);
+        }
+        State::Updated => {
+            if let Some(hook) = hook {
+                let body = lifecycle::state_patch_with_hook(&State::PreparingUpdate, hook, view.now);
+                return prepare(view, member, body, plan);
+            }
+        }
+        _ => {}
+    }
+    let restarts = !change.images.is_empty();
+    let is_gated = gate::is_listed(pod, names::INPLACE_READY);
+    if restarts && is_gated && !gate::is_closed_to_update(pod) {
+        plan.act(patch(pod, "status", gate::close(pod, view.now), Risk::Restart));
+        return;
+    }
+    let grace_seconds =
+        view.spec.update_strategy.rolling_update.in_place_update_strategy.grace_period_seconds;
+    let body =
+        inplace::start(&Start { pod, revision: &target.metadata.name, change, grace_seconds, now: view.now });
+    let risk = if restarts { Risk::Restart } else { Risk::None };
+    let message =
+        format!("successfully update pod {} in-place(revision {})", member.name(), target.metadata.name);
+    plan.act_noting(
+        patch(pod, "", body, risk),
+        Note::new(Severity::Normal, "SuccessfulUpdatePodInPlace", message),
+    );
+}
+
+/// Asks the owner of the hook: unready first when the hook says so, then the state.
+fn prepare(view: &View<'_>, member: &Member, body: serde_json::Value, plan: &mut Plan) {
+    let mark = view.spec.lifecycle.in_place_update.as_ref().is_some_and(|h| h.mark_pod_not_ready);
+    let hold = gate::hold(&member.pod, &Hold::hook(PRE_UPDATE), true, view.now).filter(|_| mark);
+    match hold {
+        Some(hold) => plan.act(patch(&member.pod, "status", hold, Risk::Restart)),
+        None => plan.act(patch(&member.pod, "", body, Risk::None)),
+    }
+}
+
+/// Marks the pod for deletion; scaling replaces it within the same budgets as any other marked pod.
+fn recreate(member: &Member, target: &ControllerRevision, plan: &mut Plan) {
+    if member.pod.metadata.labels.contains_key(names::SPECIFIED_DELETE_LABEL) {
+        return;
+    }
+    let body = json!({"metadata": {"labels": {names::SPECIFIED_DELETE_LABEL: "true"}}});
+    let message = format!(
+        "successfully patch pod {} specified-delete for update(revision {})",
+        member.name(),
+        target.metadata.name
+    );
+    let note = Note::new(Severity::Normal, "SuccessfulUpdatePodReCreate", message);
+    plan.act_noting(patch(&member.pod, "", body, Risk::None), note);
+}
+
+/// A strategic patch of a pod in exactly the version seen.
+pub(super) fn patch(pod: &Pod, subresource: &'static str, body: serde_json::Value, risk: Risk) -> Action {
+    Action::Patch { target: Target::at(pod), subresource, form: Form::Strategic, body, risk }
+}
+
+/// Takes the marks of a state into account that only [`set_state`] may change.
+pub(super) fn settle(view: &View<'_>, pod: &Arc<Pod>, state: &State) -> Action {
+    let hold = gate::hold(pod, &Hold::hook(PRE_UPDATE), false, view.now);
+    match hold {
+        Some(hold) => patch(pod, "status", hold, Risk::None),
+        None => set_state(pod, state, view),
+    }
+}
