@@ -34,6 +34,12 @@ impl Config {
     }
 }
 
+impl Default for Config {
+    fn default() -> Config {
+        Config::upstream()
+    }
+}
+
 /// What a scheduler must be allowed to do.
 pub fn permissions() -> Vec<Permission> {
     let read: &[&str] = &["get", "list", "watch"];

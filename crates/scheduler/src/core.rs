@@ -71,6 +71,7 @@ impl Core {
                 self.snapshot.drop_namespace(&name);
                 Hints::NONE
             }
+            Change::Synced(_) => Hints::NONE,
         };
         self.queue.wake(hints, now);
     }

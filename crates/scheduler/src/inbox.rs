@@ -1,13 +1,17 @@
-//! Changes on their way from the mirrors to the core.
+//! Changes on their way from the mirrors to the core: projected where they arrive, so that no whole object waits anywhere.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use api_client::Delta;
+use api_client::{Consumer, Delta, Seen};
 use api_core::{Namespace, Node, Pod};
-use api_meta::ObjectKey;
+use api_meta::{ObjectKey, ObjectMeta};
 use sched_core::{Interner, NodeFact, PodFact};
-use tokio::sync::Notify;
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+
+/// Greatest number of changes on their way; mirrors wait when it is reached.
+const CHANGES_MAX: usize = 4096;
 
 /// One change of what is mirrored.
 pub(crate) enum Change {
@@ -28,103 +32,115 @@ pub(crate) enum Change {
     Namespace(String, BTreeMap<String, String>),
     /// A namespace went.
     NamespaceGone(String),
+    /// The mirror with this number has been filled.
+    Synced(usize),
 }
 
-/// Filled by the mirrors, emptied by the core. It holds at most what one mirror hands over in one go: the core empties it
-/// whenever the mirrors pause.
-#[derive(Default)]
-pub(crate) struct Inbox {
-    state: Mutex<State>,
-    filled: Notify,
+/// How many mirrors there are.
+pub(crate) const MIRRORS: usize = 3;
+
+/// The sending ends, one per mirror, and the receiving end.
+pub(crate) fn channel(
+    projector: Projector,
+) -> (Inlet<Pods>, Inlet<Nodes>, Inlet<Namespaces>, mpsc::Receiver<Change>) {
+    let (to, from) = mpsc::channel(CHANGES_MAX);
+    let pods = Inlet { kind: Pods(projector), to: to.clone() };
+    let nodes = Inlet { kind: Nodes, to: to.clone() };
+    (pods, nodes, Inlet { kind: Namespaces, to }, from)
 }
 
-#[derive(Default)]
-struct State {
-    changes: Vec<Change>,
-    interner: Interner,
-    synced: [bool; 3],
+/// Makes projections of pods that share equal parts; cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct Projector(Arc<Mutex<Interner>>);
+
+impl Projector {
+    /// The change that a pod means.
+    pub(crate) fn change(&self, pod: &Pod) -> Change {
+        let fact = self.0.lock().unwrap_or_else(PoisonError::into_inner).project(pod);
+        Change::Pod { fact, finished: pod.is_finished() }
+    }
 }
 
-/// The mirrors, as indices.
-#[derive(Clone, Copy)]
-enum Mirror {
-    Pods,
-    Nodes,
-    Namespaces,
+/// Where one mirror puts its changes.
+pub(crate) struct Inlet<K> {
+    kind: K,
+    to: mpsc::Sender<Change>,
 }
 
-impl Inbox {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+/// What is mirrored.
+pub(crate) trait Kind: Send + Sync {
+    /// Its number.
+    const NUMBER: usize;
+    /// Reads an object down to what is kept.
+    fn open(&self, text: &str) -> Result<(ObjectMeta, Change), serde_json::Error>;
+    /// The change that its going means.
+    fn gone(key: ObjectKey) -> Change;
+}
+
+/// The mirror of pods.
+pub(crate) struct Pods(Projector);
+/// The mirror of nodes.
+pub(crate) struct Nodes;
+/// The mirror of namespaces.
+pub(crate) struct Namespaces;
+
+impl Kind for Pods {
+    const NUMBER: usize = 0;
+
+    fn open(&self, text: &str) -> Result<(ObjectMeta, Change), serde_json::Error> {
+        let pod: Pod = serde_json::from_str(text)?;
+        let change = self.0.change(&pod);
+        Ok((pod.metadata, change))
     }
 
-    /// Takes a change of a pod.
-    pub(crate) fn pod(&self, delta: Delta<Pod>) -> bool {
-        self.take(
-            Mirror::Pods,
-            delta,
-            |state, pod: Pod| {
-                let finished = pod.is_finished();
-                Change::Pod { fact: state.interner.project(&pod), finished }
-            },
-            Change::PodGone,
-        )
+    fn gone(key: ObjectKey) -> Change {
+        Change::PodGone(key)
+    }
+}
+
+impl Kind for Nodes {
+    const NUMBER: usize = 1;
+
+    fn open(&self, text: &str) -> Result<(ObjectMeta, Change), serde_json::Error> {
+        let node: Node = serde_json::from_str(text)?;
+        let change = Change::Node(NodeFact::of(&node));
+        Ok((node.metadata, change))
     }
 
-    /// Takes a change of a node.
-    pub(crate) fn node(&self, delta: Delta<Node>) -> bool {
-        self.take(
-            Mirror::Nodes,
-            delta,
-            |_, node: Node| Change::Node(NodeFact::of(&node)),
-            |k| Change::NodeGone(k.name),
-        )
+    fn gone(key: ObjectKey) -> Change {
+        Change::NodeGone(key.name)
+    }
+}
+
+impl Kind for Namespaces {
+    const NUMBER: usize = 2;
+
+    fn open(&self, text: &str) -> Result<(ObjectMeta, Change), serde_json::Error> {
+        let meta = serde_json::from_str::<Namespace>(text)?.metadata;
+        let change = Change::Namespace(meta.name.clone(), meta.labels.clone());
+        Ok((meta, change))
     }
 
-    /// Takes a change of a namespace.
-    pub(crate) fn namespace(&self, delta: Delta<Namespace>) -> bool {
-        let applied = |_: &mut State, ns: Namespace| Change::Namespace(ns.metadata.name, ns.metadata.labels);
-        self.take(Mirror::Namespaces, delta, applied, |k| Change::NamespaceGone(k.name))
+    fn gone(key: ObjectKey) -> Change {
+        Change::NamespaceGone(key.name)
+    }
+}
+
+impl<K: Kind> Consumer for Inlet<K> {
+    type Wire = Box<RawValue>;
+    type Item = Change;
+
+    fn open(&self, wire: Box<RawValue>) -> Result<Seen<Change>, serde_json::Error> {
+        let (meta, item) = self.kind.open(wire.get())?;
+        Ok(Seen { key: meta.key(), version: meta.resource_version, item })
     }
 
-    fn take<T>(
-        &self,
-        mirror: Mirror,
-        delta: Delta<T>,
-        applied: impl FnOnce(&mut State, T) -> Change,
-        gone: impl FnOnce(ObjectKey) -> Change,
-    ) -> bool {
-        let mut state = self.state();
-        match delta {
-            Delta::Applied(object) => {
-                let change = applied(&mut state, object);
-                state.changes.push(change);
-            }
-            Delta::Deleted(key) => state.changes.push(gone(key)),
-            Delta::Synced(_) => state.synced[mirror as usize] = true,
-        }
-        drop(state);
-        self.filled.notify_one();
-        true
-    }
-
-    /// The changes since the last time, in order.
-    pub(crate) fn drain(&self) -> Vec<Change> {
-        std::mem::take(&mut self.state().changes)
-    }
-
-    /// Whether every mirror has been filled once.
-    pub(crate) fn is_synced(&self) -> bool {
-        self.state().synced.iter().all(|s| *s)
-    }
-
-    /// The projection of a pod that came by another way.
-    pub(crate) fn project(&self, pod: &Pod) -> PodFact {
-        self.state().interner.project(pod)
-    }
-
-    /// Waits until something came since the last wait.
-    pub(crate) async fn filled(&self) {
-        self.filled.notified().await;
+    async fn take(&mut self, delta: Delta<Change>, _: u64) -> bool {
+        let change = match delta {
+            Delta::Applied(change) => change,
+            Delta::Deleted(key) => K::gone(key),
+            Delta::Synced(_) => Change::Synced(K::NUMBER),
+        };
+        self.to.send(change).await.is_ok()
     }
 }

@@ -7,10 +7,11 @@ use api_client::{Client, Reflector};
 use api_core::{Namespace, Node, Pod};
 use api_meta::Object;
 use stdx::Env;
+use tokio::sync::mpsc;
 
 use crate::binder::{self, Binder, Bulk, Fate};
 use crate::core::{Bind, Core, Outcome};
-use crate::inbox::{Change, Inbox};
+use crate::inbox::{self, Change, MIRRORS, Projector};
 use crate::teller::Teller;
 use crate::{Config, Metrics};
 
@@ -35,21 +36,22 @@ impl Scheduler {
 
     /// Runs until dropped. Everything it does happens within this future.
     pub async fn run(self) {
-        let inbox = Arc::new(Inbox::default());
+        let projector = Projector::default();
+        let (pods, nodes, namespaces, changes) = inbox::channel(projector.clone());
         let mirror = |resource| Reflector::new(self.client.clone(), self.env.clone(), resource);
-        let (pods, nodes, namespaces) = (inbox.clone(), inbox.clone(), inbox.clone());
-        let pods = mirror(Pod::RESOURCE).run::<Pod>(move |d| pods.pod(d));
-        let nodes = mirror(Node::RESOURCE).run::<Node>(move |d| nodes.node(d));
-        let namespaces = mirror(Namespace::RESOURCE).run::<Namespace>(move |d| namespaces.namespace(d));
-        let desk = Desk::new(&self, inbox);
-        tokio::join!(pods, nodes, namespaces, desk.run());
+        let pods = mirror(Pod::RESOURCE).run_into(pods);
+        let nodes = mirror(Node::RESOURCE).run_into(nodes);
+        let namespaces = mirror(Namespace::RESOURCE).run_into(namespaces);
+        let desk = Desk::new(&self, projector);
+        tokio::join!(pods, nodes, namespaces, desk.run(changes));
     }
 }
 
 /// The state of a running scheduler.
 struct Desk {
     env: Env,
-    inbox: Arc<Inbox>,
+    projector: Projector,
+    synced: [bool; MIRRORS],
     core: Core,
     binder: Binder,
     teller: Teller,
@@ -59,12 +61,13 @@ struct Desk {
 }
 
 impl Desk {
-    fn new(scheduler: &Scheduler, inbox: Arc<Inbox>) -> Desk {
+    fn new(scheduler: &Scheduler, projector: Projector) -> Desk {
         let Scheduler { client, env, config, metrics } = scheduler;
         let name = config.names.first().cloned().unwrap_or_default();
         Desk {
             env: env.clone(),
-            inbox,
+            projector,
+            synced: [false; MIRRORS],
             core: Core::new(config.rules.engine(), config.names.clone()),
             binder: Binder::new(
                 client.clone(),
@@ -79,12 +82,15 @@ impl Desk {
         }
     }
 
-    async fn run(mut self) {
+    async fn run(mut self, mut changes: mpsc::Receiver<Change>) {
         let mut discovery = Box::pin(binder::discover(self.client.clone(), self.env.clone()));
         let mut bulk = Bulk::Unknown;
         loop {
-            self.take_changes();
-            let more = self.inbox.is_synced() && self.decide();
+            while let Ok(change) = changes.try_recv() {
+                self.take(change);
+            }
+            self.forget_left();
+            let more = self.is_synced() && self.decide();
             self.binder.start();
             self.teller.start();
             self.tell_metrics();
@@ -94,13 +100,13 @@ impl Desk {
             let now = self.env.now();
             let due = match self.core.queue.next_due() {
                 _ if more => Duration::ZERO,
-                Some(at) if self.binder.has_room() && self.inbox.is_synced() => at.since(now),
+                Some(at) if self.binder.has_room() && self.is_synced() => at.since(now),
                 _ => Duration::MAX,
             };
             let alarm = alarm(&self.env, due);
             tokio::select! {
                 biased;
-                () = self.inbox.filled() => {}
+                Some(change) = changes.recv() => self.take(change),
                 fates = self.binder.next() => self.settle(fates),
                 () = self.teller.next() => {}
                 found = &mut discovery, if bulk == Bulk::Unknown => {
@@ -112,11 +118,18 @@ impl Desk {
         }
     }
 
-    fn take_changes(&mut self) {
-        let now = self.env.now();
-        for change in self.inbox.drain() {
-            self.core.take(change, now);
+    fn take(&mut self, change: Change) {
+        match change {
+            Change::Synced(mirror) => self.synced[mirror] = true,
+            change => self.core.take(change, self.env.now()),
         }
+    }
+
+    fn is_synced(&self) -> bool {
+        self.synced.iter().all(|s| *s)
+    }
+
+    fn forget_left(&mut self) {
         for uid in std::mem::take(&mut self.core.left) {
             self.teller.forget(&uid);
         }
@@ -156,8 +169,7 @@ impl Desk {
                     self.teller.scheduled(&bind.pod, &bind.placement.node, now);
                 }
                 Fate::Found(pod) => {
-                    let finished = pod.is_finished();
-                    self.core.take(Change::Pod { fact: self.inbox.project(&pod), finished }, now);
+                    self.core.take(self.projector.change(&pod), now);
                 }
                 Fate::Gone => {
                     self.core.unbound(&uid, now);
