@@ -6,6 +6,7 @@
 //!
 //! What is absent: effects, clocks, queues (see `controller-host`), and the kinds not listed in [`rows`].
 
+pub mod deployment;
 mod kit;
 pub mod replicaset;
 
@@ -13,5 +14,5 @@ use reconcile::Row;
 
 /// The table of all built-in controllers that work on typed caches.
 pub fn rows() -> Vec<Row> {
-    vec![Row::of::<replicaset::ReplicaSets>()]
+    vec![Row::of::<deployment::Deployments>(), Row::of::<replicaset::ReplicaSets>()]
 }

@@ -4,9 +4,9 @@ mod claim;
 mod names;
 mod order;
 
-pub(crate) use claim::{Claims, adopt, is_owner, owner_reference, release};
+pub(crate) use claim::{Claims, is_owner, owner_reference};
 pub(crate) use names::{pod_name, template_hash};
-pub(crate) use order::{ByDoom, doomed_first};
+pub(crate) use order::doomed_first;
 
 use serde_json::{Map, Value, json};
 
