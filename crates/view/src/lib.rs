@@ -1,1 +1,23 @@
-//! Objects as rows, cards and bars in the words of the user.
+//! Objects as tables, bars and pages in the words of the user. The command line prints them, a console may draw them.
+//!
+//! ```text
+//! objects of the API (+ pods, events, now) --> Progress   how far a workload has come and why it waits
+//!                                          --> describe   the page of one object
+//!                                          --> Table      aligned columns
+//! ```
+//!
+//! What is absent: requests, terminals, colours and clocks; the moment of looking is an argument.
+
+mod age;
+mod bar;
+mod describe;
+mod progress;
+mod table;
+mod waits;
+
+pub use age::{age, human_duration};
+pub use bar::bar;
+pub use describe::{Related, describe};
+pub use progress::{Progress, Stage, progress};
+pub use table::Table;
+pub use waits::{Wait, waits};
