@@ -43,10 +43,13 @@ pub fn close(pod: &Pod, now: Time) -> Value {
 }
 
 /// Status patch that opens the gate; the node sets Ready itself.
-pub fn open(now: Time) -> Value {
-    json!({"status": {"conditions": [{
-        "type": names::INPLACE_READY, "status": "True", "reason": null, "message": null, "lastTransitionTime": now,
-    }]}})
+pub fn open(pod: &Pod, now: Time) -> Value {
+    let mut condition = json!({"type": names::INPLACE_READY, "status": "True", "lastTransitionTime": now});
+    if pod.condition(names::INPLACE_READY).is_some() {
+        condition["reason"] = Value::Null;
+        condition["message"] = Value::Null;
+    }
+    json!({"status": {"conditions": [condition]}})
 }
 
 /// One writer's hold on the shared gate.

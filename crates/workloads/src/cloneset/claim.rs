@@ -40,9 +40,7 @@ fn clean_claims(view: &View<'_>, plan: &mut Plan) {
     let mut kept = ids(&seen.pods);
     kept.extend(ids(&seen.strays));
     kept.extend(seen.ids.iter().cloned());
-    let mut claims: Vec<_> = seen.claims.iter().collect();
-    claims.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
-    for claim in claims {
+    for claim in &view.claims {
         let Some(id) = podfact::instance_id(&claim.metadata.labels).filter(|id| !kept.contains(*id)) else {
             continue;
         };

@@ -36,7 +36,7 @@ pub(super) fn create(
     let claims = claims_of(view, id);
     let is_missing = |body: &&Value| {
         let name = body["metadata"]["name"].as_str().unwrap_or_default();
-        view.seen.claims.iter().all(|c| c.metadata.name != name)
+        view.claims.iter().all(|c| c.metadata.name != name)
     };
     let missing = claims.iter().map(|(_, body)| body).filter(is_missing);
     let first = missing

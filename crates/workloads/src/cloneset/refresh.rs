@@ -70,7 +70,7 @@ fn next(view: &View<'_>, member: &Member, decided: Decided, plan: &mut Plan) -> 
 /// Opens the gates that nothing holds closed.
 fn open_gates(view: &View<'_>, pod: &Pod) -> Option<Action> {
     let shared = gate::first_shared(pod, view.now);
-    let own = gate::needs_opening(pod).then(|| gate::open(view.now));
+    let own = gate::needs_opening(pod).then(|| gate::open(pod, view.now));
     let body = match (own, shared) {
         (Some(mut own), Some(mut shared)) => {
             if let (Some(a), Some(b)) =

@@ -78,7 +78,7 @@ fn create(view: &View<'_>, diffs: &Diffs) -> Plan {
             format!("scaleUp is limited because of scaleStrategy.maxUnavailable, limit: {}", diffs.up_limit);
         plan.note(Note::new(Severity::Warning, "ScaleUpLimited", message));
         let held = format!(
-            "held: {} of {} missing pods are not created yet, because {} pods are unavailable and scaleStrategy.maxUnavailable is {} ({})",
+            "held: {} of {} missing pods not created yet, because {} unavailable and scaleStrategy.maxUnavailable is {} ({})",
             diffs.up - diffs.up_limit,
             diffs.up,
             view.unavailable_names().len(),
@@ -212,7 +212,7 @@ fn delete_one(view: &View<'_>, member: &Member, plan: &mut Plan) {
     let id = podfact::instance_id(&member.pod.metadata.labels);
     let is_its =
         |c: &&Arc<PersistentVolumeClaim>| id.is_some() && podfact::instance_id(&c.metadata.labels) == id;
-    for claim in view.seen.claims.iter().filter(is_its) {
+    for claim in view.claims.iter().filter(is_its) {
         plan.act(Action::Delete {
             target: Target::of(&**claim),
             grace_seconds: None,

@@ -1,6 +1,6 @@
 //! Brings pods to the wanted revision: which ones, and the next step of each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api_core::{ControllerRevision, Pod};
@@ -13,7 +13,7 @@ use workload_kit::lifecycle::{self, State};
 use workload_kit::{order, revision};
 
 use super::scale::set_state;
-use super::view::{Member, View, listed, why};
+use super::view::{Member, View, listed, pods, why};
 
 /// Name of the hold that the inPlaceUpdate hook has on the shared gate.
 pub(super) const PRE_UPDATE: &str = "preUpdateHook";
@@ -71,7 +71,7 @@ fn reason_to_stand_still(view: &View<'_>, old: usize) -> String {
             )
         }
         UpdateType::RollingUpdate => {
-            format!("held: {old} pods wait, because updateStrategy.rollingUpdate.paused is true")
+            format!("held: {} to be updated, because updateStrategy.rollingUpdate.paused is true", pods(old))
         }
     }
 }
@@ -80,17 +80,17 @@ fn reason_to_stand_still(view: &View<'_>, old: usize) -> String {
 fn in_order<'m>(view: &'m View<'_>, forward: bool) -> Vec<&'m Member> {
     let is_waiting = |m: &&Member| m.is_new != forward && m.state != State::PreparingDelete;
     let waiting: Vec<&Member> = view.members.iter().filter(is_waiting).collect();
-    let mut pods: Vec<Arc<Pod>> = waiting.iter().map(|m| m.pod.clone()).collect();
-    pods.sort_by_cached_key(|p| order::Worth::plain(p));
+    let mut sorted: Vec<Arc<Pod>> = waiting.iter().map(|m| m.pod.clone()).collect();
+    sorted.sort_by_cached_key(|p| order::Worth::plain(p));
     let rolling = &view.spec.update_strategy.rolling_update;
-    order::by_priority(&mut pods, &rolling.priority_strategy);
+    order::by_priority(&mut sorted, &rolling.priority_strategy);
     let all: Vec<Arc<Pod>> = view.members.iter().map(|m| m.pod.clone()).collect();
-    let pods = order::scatter(pods, &all, &rolling.scatter_strategy);
-    let rank: std::collections::BTreeMap<&str, usize> =
-        pods.iter().enumerate().map(|(i, p)| (p.metadata.name.as_str(), i)).collect();
-    let mut sorted = waiting;
-    sorted.sort_by_key(|m| (!is_begun(m), rank.get(m.name()).copied()));
-    sorted
+    let sorted = order::scatter(sorted, &all, &rolling.scatter_strategy);
+    let rank: BTreeMap<&str, usize> =
+        sorted.iter().enumerate().map(|(i, p)| (p.metadata.name.as_str(), i)).collect();
+    let mut waiting = waiting;
+    waiting.sort_by_key(|m| (!is_begun(m), rank.get(m.name()).copied()));
+    waiting
 }
 
 /// Whether an update of this pod has begun and waits for its next step.
@@ -128,7 +128,8 @@ fn within_budget<'m>(
         let names = view.unavailable_names();
         let begun = allowed.iter().filter(|m| m.is_available).count();
         let message = format!(
-            "held: {held} pods wait for their update to {}, because {} of {limit} allowed pods are unavailable{}{}",
+            "held: {} to be updated to {}, because {} of {limit} allowed pods are unavailable{}{}",
+            pods(held),
             target.metadata.name,
             names.len() + begun,
             if names.is_empty() { String::new() } else { format!(" ({})", listed(&names)) },

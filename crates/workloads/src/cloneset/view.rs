@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api_core::Pod;
+use api_core::{PersistentVolumeClaim, Pod};
 use api_workload::{CloneSetSpec, UpdateType};
 use reconcile::{Note, Severity};
 use stdx::Time;
@@ -23,6 +23,8 @@ pub(super) struct View<'a> {
     pub now: Time,
     /// Active pods in name order.
     pub members: Vec<Member>,
+    /// Claims in name order.
+    pub claims: Vec<Arc<PersistentVolumeClaim>>,
 }
 
 /// One active pod.
@@ -78,8 +80,10 @@ impl<'a> View<'a> {
         };
         let mut members: Vec<Member> = seen.pods.iter().map(member).collect();
         members.sort_by(|a, b| a.name().cmp(b.name()));
+        let mut claims = seen.claims.clone();
+        claims.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
         let rules = Rules { partition_rollback: false, exclude_pre_deleting: scale.exclude_preparing_delete };
-        View { seen, spec, history, limits, rules, now, members }
+        View { seen, spec, history, limits, rules, now, members, claims }
     }
 
     /// What follows from counting the members.
@@ -119,4 +123,9 @@ pub(super) fn listed(names: &[&str]) -> String {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }
+}
+
+/// "1 pod", "2 pods".
+pub(super) fn pods(count: usize) -> String {
+    if count == 1 { "1 pod".to_owned() } else { format!("{count} pods") }
 }
