@@ -7,6 +7,7 @@
 //! What is absent: effects, clocks, queues (see `controller-host`), and the kinds not listed in [`rows`].
 
 pub mod deployment;
+pub mod endpointslice;
 mod kit;
 pub mod replicaset;
 
@@ -14,5 +15,9 @@ use reconcile::Row;
 
 /// The table of all built-in controllers that work on typed caches.
 pub fn rows() -> Vec<Row> {
-    vec![Row::of::<deployment::Deployments>(), Row::of::<replicaset::ReplicaSets>()]
+    vec![
+        Row::of::<deployment::Deployments>(),
+        Row::of::<replicaset::ReplicaSets>(),
+        Row::of::<endpointslice::EndpointSlices>(),
+    ]
 }

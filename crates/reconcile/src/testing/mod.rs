@@ -329,12 +329,12 @@ fn run_pod(pod: &mut Value, now: Time) {
 }
 
 fn container_status(uid: &str, container: &Value) -> Value {
-    let (name, image) = (&container["name"], &container["image"]);
-    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+    let text = |field: &str| container[field].as_str().unwrap_or_default().to_owned();
+    let (name, image) = (text("name"), text("image"));
     json!({
         "name": name, "image": image, "ready": true, "restartCount": 0,
-        "imageID": format!("sha256:{}", text(image)),
-        "containerID": format!("bench://{uid}/{}/{}", text(name), text(image)),
+        "imageID": format!("sha256:{image}"),
+        "containerID": format!("bench://{uid}/{name}/{image}"),
         "state": {"running": {}},
     })
 }
