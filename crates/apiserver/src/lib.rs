@@ -10,9 +10,30 @@
 //! What is absent: controllers, garbage collection and everything else that acts without being asked; admission webhooks;
 //! request queues by priority (in-flight requests are bounded, no more).
 
+mod alloc;
+mod answer;
 pub mod auth;
+mod bare;
+pub mod crd;
+mod bootstrap;
+pub mod discovery;
+pub mod kinds;
+mod metrics;
 pub mod net;
+pub mod openapi;
+mod pipeline;
+mod refuse;
 pub mod registry;
+mod represent;
+mod request;
+mod route;
+mod server;
+mod stored;
+mod sub;
+mod verbs;
 mod who;
 
+pub use bootstrap::BootstrapError;
+pub use server::{ApiServer, Config, Documents, Limits, Nodes, ServiceRange, Version};
+pub use stored::Rows;
 pub use who::{Attributes, Authorizer, Decision, Rule, User};

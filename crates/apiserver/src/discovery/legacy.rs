@@ -90,7 +90,7 @@ fn resource(served: &Arc<Served>) -> Value {
 fn hash(served: &Served) -> String {
     let r = &served.resource;
     if served.is_custom() {
-        return storage_version_hash(&r.group, &served.storage_version, &r.kind);
+        return storage_version_hash(&r.group, served.storage_version(), &r.kind);
     }
     let row = tables().resource(&r.group, &r.version, &r.plural);
     row.map(|k| k.storage_version_hash.clone()).unwrap_or_default()

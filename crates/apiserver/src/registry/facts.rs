@@ -154,12 +154,12 @@ impl Facts {
         selectable: &[],
         field: |_, _| String::new(),
         columns: &[Column::new("Name", "string", "name", 0), Column::new("Age", "string", "", 0)],
-        row: |object, now| vec![object["metadata"]["name"].clone(), Value::String(age(object, now))],
+        row: |object, now| vec![object["metadata"]["name"].clone(), Value::String(age_of(object, now))],
     };
 }
 
 /// Age cell of an object: `5m`, `<unknown>`.
-pub(crate) fn age(object: &Value, now: Time) -> String {
+pub(crate) fn age_of(object: &Value, now: Time) -> String {
     let created = object["metadata"]["creationTimestamp"].as_str().and_then(|t| t.parse().ok());
     created.map_or_else(|| "<unknown>".to_owned(), |t: Time| human_duration(now.since(t)))
 }

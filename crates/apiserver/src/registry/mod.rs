@@ -9,10 +9,16 @@
 //! A request takes one [`Snapshot`] and keeps it; whoever changes the registry builds the next snapshot and swaps it in.
 //! What is absent: storage and HTTP.
 
+mod basics;
+mod builtin;
+mod convert;
 mod facts;
 mod served;
 mod snapshot;
 
+pub use builtin::builtin;
 pub use facts::{Cell, Column, Context, Facts, Generation, Names, StatusRule, Write};
+pub(crate) use facts::{age_of, human_duration};
 pub use served::{Conversion, Convert, ConvertFn, CustomColumn, Origin, Scale, Served, Subresource, Table};
+pub(crate) use snapshot::rank;
 pub use snapshot::{Group, Registry, Snapshot};

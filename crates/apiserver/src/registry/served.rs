@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api_meta::Resource;
-use api_schema::{Schema, TypeId, Types};
+use api_schema::{Schema, TypeId, Types, Validator};
 use serde_json::Value;
 use stdx::BoxFuture;
 
@@ -29,10 +29,17 @@ pub struct Served {
     pub subresources: BTreeMap<String, Subresource>,
     /// Where its objects live: `pods`, `deployments.apps`.
     pub storage_key: Arc<str>,
-    /// Version its objects are stored in.
-    pub storage_version: String,
+    /// `apiVersion` its objects are stored in: of another version, rarely of another group (events).
+    pub storage_api_version: String,
     /// Shape of its objects in this version; absent for schemaless ones.
     pub schema: Option<(Arc<Types>, TypeId)>,
+    /// Shape in which objects of a custom kind are stored, when it is not the one above or they may be older than their
+    /// definition: then they pass through it on their way in and out.
+    pub stored_schema: Option<(Arc<Types>, TypeId)>,
+    /// Constraints on values of custom kinds.
+    pub validator: Option<Arc<Validator>>,
+    /// Schema of a custom kind as its definition states it, prose included, for the OpenAPI documents.
+    pub openapi: Option<Arc<Value>>,
     /// Where the definition comes from.
     pub origin: Origin,
     /// Behaviour that no schema can tell.
@@ -80,8 +87,8 @@ pub enum Origin {
     },
 }
 
-/// Changes an object of one group in place to the given version; must also set `apiVersion`.
-pub type ConvertFn = fn(&mut Value, version: &str) -> Result<(), String>;
+/// Changes an object in place to the given `apiVersion`, which is not the one it has.
+pub type ConvertFn = fn(&mut Value, api_version: &str) -> Result<(), String>;
 
 /// Converts objects outside of this process.
 pub trait Convert: Send + Sync {
@@ -143,8 +150,11 @@ impl Served {
             verbs: Served::ALL_VERBS.to_vec(),
             subresources: BTreeMap::new(),
             storage_key: storage_key.into(),
-            storage_version: resource.version.to_string(),
+            storage_api_version: resource.api_version(),
             schema: None,
+            stored_schema: None,
+            validator: None,
+            openapi: None,
             origin: Origin::Builtin,
             facts: Facts::plain(),
             conversion: Conversion::Rename,
@@ -166,6 +176,11 @@ impl Served {
         self.schema.as_ref().map(|(types, root)| Schema { types, root: *root })
     }
 
+    /// The version its objects are stored in, without the group.
+    pub fn storage_version(&self) -> &str {
+        self.storage_api_version.rsplit('/').next().unwrap_or_default()
+    }
+
     /// Whether it offers a verb.
     pub fn has_verb(&self, verb: &str) -> bool {
         self.verbs.contains(&verb)
@@ -179,15 +194,6 @@ impl Served {
     /// Whether it is defined by a CustomResourceDefinition.
     pub fn is_custom(&self) -> bool {
         matches!(self.origin, Origin::Custom { .. })
-    }
-
-    /// `group/version` objects are stored in.
-    pub fn storage_api_version(&self) -> String {
-        if self.resource.group.is_empty() {
-            self.storage_version.clone()
-        } else {
-            format!("{}/{}", self.resource.group, self.storage_version)
-        }
     }
 }
 

@@ -1,0 +1,94 @@
+//! Paths that are no resources: version, health, metrics, and the documents that describe the API.
+
+use api_client::Response;
+use http::Method;
+use serde_json::json;
+
+use crate::answer;
+use crate::refuse::{Outcome, method_not_allowed, no_page, unknown_path};
+use crate::request::Form;
+use crate::server::Call;
+
+/// Checks that the health paths name.
+const CHECKS: [&str; 3] = ["ping", "log", "store"];
+
+/// Answers a bare path.
+pub(crate) fn answer(call: &Call) -> Outcome<Response> {
+    if let Some(response) = documents(call) {
+        return Ok(response);
+    }
+    let path = call.target.path.as_str();
+    if !matches!(*call.method(), Method::GET | Method::HEAD) {
+        return Err(if path == "/version" { method_not_allowed() } else { no_page() });
+    }
+    let mut parts = path.trim_start_matches('/').split('/');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some("version"), None, _) => version(call),
+        (Some(name @ ("healthz" | "livez" | "readyz")), check, None) => health(call, name, check),
+        (Some("metrics"), None, _) => Ok(metrics(call)),
+        (Some(""), None, _) => paths(call),
+        (Some("api" | "apis"), Some(_), Some(_)) if call.snapshot.has_group(&call.target.group) => {
+            Err(unknown_path())
+        }
+        _ => Err(no_page()),
+    }
+}
+
+fn documents(call: &Call) -> Option<Response> {
+    let mut request = http::Request::from_parts(call.head.clone(), call.body.clone());
+    if call.head.uri.path().len() > 1 && call.head.uri.path().ends_with('/') {
+        let query = call.head.uri.query().map(|q| format!("?{q}")).unwrap_or_default();
+        if let Ok(uri) = format!("{}{query}", call.target.path).parse() {
+            *request.uri_mut() = uri;
+        }
+    }
+    call.server.documents.iter().find_map(|d| d.answer(&call.snapshot, &request))
+}
+
+fn version(call: &Call) -> Outcome<Response> {
+    let v = &call.server.version;
+    let mut numbers = v.git_version.trim_start_matches('v').split('.');
+    let tree = json!({
+        "major": numbers.next().unwrap_or_default(),
+        "minor": numbers.next().unwrap_or_default(),
+        "gitVersion": v.git_version,
+        "gitCommit": v.git_commit,
+        "gitTreeState": "clean",
+        "buildDate": v.build_date,
+        "goVersion": "none",
+        "compiler": "rustc",
+        "platform": v.platform,
+    });
+    answer::tree(200, Form::Pretty, &tree)
+}
+
+fn health(call: &Call, name: &str, check: Option<&str>) -> Outcome<Response> {
+    if let Some(check) = check {
+        return if CHECKS.contains(&check) { Ok(answer::text(200, "ok")) } else { Err(no_page()) };
+    }
+    if !call.query.has("verbose") {
+        return Ok(answer::text(200, "ok"));
+    }
+    let lines: String = CHECKS.iter().map(|c| format!("[+]{c} ok\n")).collect();
+    Ok(answer::text(200, format!("{lines}{name} check passed\n")))
+}
+
+fn metrics(call: &Call) -> Response {
+    let server = &call.server;
+    let text = server.metrics.text(&server.store.stats(), &server.store.resources());
+    answer::full(200, "text/plain; version=0.0.4; charset=utf-8", text)
+}
+
+/// Every path there is, for people who look around.
+fn paths(call: &Call) -> Outcome<Response> {
+    let mut all = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned()];
+    for group in call.snapshot.groups().iter().filter(|g| !g.name.is_empty()) {
+        all.push(format!("/apis/{}", group.name));
+        all.extend(group.versions.iter().map(|v| format!("/apis/{}/{v}", group.name)));
+    }
+    all.extend(
+        ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
+            .map(str::to_owned),
+    );
+    answer::tree(200, Form::Pretty, &json!({"paths": all}))
+}

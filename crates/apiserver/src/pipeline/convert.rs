@@ -1,0 +1,78 @@
+//! Stage: between the version of the request and the version of storage.
+
+use serde_json::Value;
+
+use crate::refuse::{Outcome, internal};
+use crate::registry::{Conversion, Served};
+use crate::stored;
+
+/// Whether a stored body can be served in this version by changing its head alone.
+pub(crate) fn by_head(served: &Served, plain: &[u8]) -> bool {
+    matches!(served.conversion, Conversion::Rename)
+        || stored::api_version(plain) == served.resource.api_version()
+}
+
+/// The object in the version of the request.
+pub(crate) async fn to_served(served: &Served, object: Value) -> Outcome<Value> {
+    to(served, object, served.resource.api_version()).await
+}
+
+/// The object in the version of storage.
+pub(crate) async fn to_stored(served: &Served, object: Value) -> Outcome<Value> {
+    to(served, object, served.storage_api_version.clone()).await
+}
+
+/// The object in another version; its metadata is not the converter's to change, beside labels and annotations.
+async fn to(served: &Served, mut object: Value, wanted: String) -> Outcome<Value> {
+    if object["apiVersion"].as_str() == Some(&wanted) {
+        return Ok(object);
+    }
+    match &served.conversion {
+        Conversion::Rename => {
+            object["apiVersion"] = Value::String(wanted);
+            Ok(object)
+        }
+        Conversion::InProcess(convert) => {
+            convert(&mut object, &wanted).map_err(|e| failed(served, &e))?;
+            object["apiVersion"] = Value::String(wanted);
+            Ok(object)
+        }
+        Conversion::Outside(convert) => {
+            let before = object["metadata"].clone();
+            let done = convert.convert(vec![object], wanted.clone()).await;
+            let one = done.ok().and_then(|mut list| if list.len() == 1 { list.pop() } else { None });
+            let mut object =
+                one.ok_or_else(|| failed(served, "the webhook did not answer with the object"))?;
+            keep_metadata(&mut object, before);
+            object["apiVersion"] = Value::String(wanted);
+            Ok(object)
+        }
+    }
+}
+
+fn keep_metadata(object: &mut Value, mut before: Value) {
+    for key in ["labels", "annotations"] {
+        match object["metadata"].get(key) {
+            Some(changed) => before[key] = changed.clone(),
+            None => {
+                before.as_object_mut().map(|m| m.remove(key));
+            }
+        }
+    }
+    object["metadata"] = before;
+}
+
+fn failed(served: &Served, why: &str) -> Box<crate::refuse::Refusal> {
+    internal(format!("conversion for {} failed: {why}", served.resource.api_version()))
+}
+
+/// The stored form of an object as if it had been stored in the version of the request; the same bytes where a new head
+/// will do.
+pub(crate) async fn plain(served: &Served, plain: bytes::Bytes) -> Outcome<bytes::Bytes> {
+    if by_head(served, &plain) {
+        return Ok(plain);
+    }
+    let object: Value = serde_json::from_slice(&plain).map_err(internal)?;
+    let object = to_served(served, object).await?;
+    Ok(stored::encode(&object).into())
+}

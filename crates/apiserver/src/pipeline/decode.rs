@@ -1,0 +1,358 @@
+//! Stage: the body becomes a tree of the expected kind; what it should not contain is refused, warned of or dropped.
+
+use api_meta::{Reason, Status};
+use api_schema::{Schema, Unknown};
+use serde_json::{Map, Value};
+
+use crate::refuse::{Outcome, Refusal, bad_request, refuse};
+use crate::registry::Served;
+use crate::server::Call;
+
+/// How a body is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wire {
+    Json,
+    Yaml,
+    Protobuf,
+}
+
+/// What to do about unknown and duplicate fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Strictness {
+    Ignore,
+    Warn,
+    Strict,
+}
+
+/// What kind of object a body should be.
+#[derive(Clone, Copy)]
+pub(crate) struct Expected<'a> {
+    pub(crate) group: &'a str,
+    pub(crate) version: &'a str,
+    pub(crate) kind: &'a str,
+    pub(crate) schema: Option<Schema<'a>>,
+    pub(crate) is_custom: bool,
+}
+
+impl Expected<'_> {
+    fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.to_owned()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+}
+
+/// Objects of a served resource.
+pub(crate) fn expected(served: &Served) -> Expected<'_> {
+    Expected {
+        group: &served.resource.group,
+        version: &served.resource.version,
+        kind: &served.resource.kind,
+        schema: served.schema(),
+        is_custom: served.is_custom(),
+    }
+}
+
+const ACCEPTED: &str = "the body of the request was in an unknown format - accepted media types include: \
+                        application/json, application/yaml, application/vnd.kubernetes.protobuf";
+
+/// How the body of a request is written.
+pub(crate) fn wire(call: &Call) -> Outcome<Wire> {
+    match media_type(call) {
+        "" | "application/json" => Ok(Wire::Json),
+        "application/yaml" => Ok(Wire::Yaml),
+        "application/vnd.kubernetes.protobuf" => Ok(Wire::Protobuf),
+        _ => Err(refuse(Reason::UnsupportedMediaType, ACCEPTED)),
+    }
+}
+
+/// Media type of the body without parameters.
+pub(crate) fn media_type(call: &Call) -> &str {
+    call.header(http::header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim()
+}
+
+/// What the request wants done about unknown and duplicate fields.
+pub(crate) fn strictness(call: &Call) -> Strictness {
+    match call.query.get("fieldValidation") {
+        "Ignore" => Strictness::Ignore,
+        "Strict" => Strictness::Strict,
+        _ => Strictness::Warn,
+    }
+}
+
+/// Refuses a body that is too large.
+pub(crate) fn check_size(call: &Call) -> Outcome<()> {
+    let limit = call.server.limits.body_bytes_max;
+    if call.body.len() > limit {
+        let text = format!("Request entity too large: limit is {limit}");
+        return Err(Status::failure(Reason::RequestEntityTooLarge, text).into());
+    }
+    Ok(())
+}
+
+/// The whole object in the body: of the expected kind, checked, not yet defaulted.
+pub(crate) fn object(call: &Call, expected: &Expected<'_>) -> Outcome<Value> {
+    check_size(call)?;
+    let (tree, duplicates) = match wire(call)? {
+        Wire::Json => json(&call.body, expected)?,
+        Wire::Yaml => yaml(&call.body, expected)?,
+        Wire::Protobuf => (protobuf(&call.body, expected)?, Vec::new()),
+    };
+    let mut object = whole(&call.body, tree, expected)?;
+    type_meta(call, &mut object, expected)?;
+    let found = check(&mut object, expected).map_err(|e| cannot_be_handled(&object, expected, &e))?;
+    let findings = findings(&duplicates, &found);
+    match strictness(call) {
+        Strictness::Ignore => {}
+        Strictness::Warn => findings.into_iter().for_each(|f| call.warn(f)),
+        Strictness::Strict if findings.is_empty() => {}
+        Strictness::Strict => {
+            let text = format!("strict decoding error: {}", findings.join(", "));
+            return Err(cannot_be_handled(&object, expected, &text));
+        }
+    }
+    Ok(object)
+}
+
+/// Findings as sentences: duplicates first.
+pub(crate) fn findings(duplicates: &[String], unknown: &[String]) -> Vec<String> {
+    let duplicates = duplicates
+        .iter()
+        .map(|d| if d.starts_with("line ") { d.clone() } else { format!("duplicate field \"{d}\"") });
+    duplicates.chain(unknown.iter().map(|u| format!("unknown field \"{u}\""))).collect()
+}
+
+/// Drops what the kind does not know and brings the rest into its stored form; gives the names of what was dropped.
+pub(crate) fn check(object: &mut Value, expected: &Expected<'_>) -> Result<Vec<String>, String> {
+    match expected.schema {
+        None => Ok(Vec::new()),
+        Some(schema) if expected.is_custom => Ok(api_schema::prune(schema, object)),
+        Some(schema) => api_schema::check_fields(schema, object, Unknown::Name).map_err(|e| e.0),
+    }
+}
+
+/// Schema defaults, then the kind's own.
+pub(crate) fn default(object: &mut Value, served: &Served) {
+    if let Some(schema) = served.schema() {
+        api_schema::apply_defaults(schema, object);
+    }
+    (served.facts.default)(object);
+    complete(object, served);
+}
+
+/// Writes out what upstream's types write even when it is empty (`status: {}`, `resources: {}`).
+pub(crate) fn complete(object: &mut Value, served: &Served) {
+    if let (Some(schema), false) = (served.schema(), served.is_custom()) {
+        api_schema::complete(schema, object);
+    }
+}
+
+/// The tree of a body in JSON with its duplicate fields.
+fn json(bytes: &[u8], expected: &Expected<'_>) -> Outcome<(Value, Vec<String>)> {
+    api_schema::decode_json(bytes).map_err(|e| {
+        unrecognized(expected, &format!("couldn't get version/kind; json parse error: {e}"), bytes)
+    })
+}
+
+fn yaml(bytes: &[u8], expected: &Expected<'_>) -> Outcome<(Value, Vec<String>)> {
+    let text = String::from_utf8_lossy(bytes);
+    read_yaml(&text).map_err(|e| unrecognized(expected, &format!("yaml: {e}"), bytes))
+}
+
+/// One YAML document as a tree, with findings about keys that occur twice (of which the last counts).
+pub(crate) fn read_yaml(text: &str) -> Result<(Value, Vec<String>), serde_yaml_ng::Error> {
+    match serde_yaml_ng::from_str(text) {
+        Ok(tree) => Ok((tree, Vec::new())),
+        Err(first) => {
+            let finding = first.to_string();
+            if !finding.contains("duplicate entry") {
+                return Err(first);
+            }
+            // The lenient reader keeps the last value of a key, as upstream does.
+            let LastWins(tree) = serde_yaml_ng::from_str(text)?;
+            Ok((tree, vec![duplicate_key(&finding)]))
+        }
+    }
+}
+
+/// `line 5: key "data" already set in map`, from the reader's own words.
+fn duplicate_key(finding: &str) -> String {
+    let key = finding.split("key \"").nth(1).and_then(|r| r.split('"').next()).unwrap_or_default();
+    let line = finding.split("line ").nth(1).and_then(|r| r.split_whitespace().next()).unwrap_or("1");
+    format!("line {line}: key \"{key}\" already set in map")
+}
+
+/// A tree whose reader takes the last of several equal keys.
+struct LastWins(Value);
+
+impl<'de> serde::Deserialize<'de> for LastWins {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<LastWins, D::Error> {
+        struct Seen;
+        impl<'de> serde::de::Visitor<'de> for Seen {
+            type Value = Value;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a YAML value")
+            }
+            fn visit_unit<E>(self) -> Result<Value, E> {
+                Ok(Value::Null)
+            }
+            fn visit_bool<E>(self, b: bool) -> Result<Value, E> {
+                Ok(b.into())
+            }
+            fn visit_i64<E>(self, n: i64) -> Result<Value, E> {
+                Ok(n.into())
+            }
+            fn visit_u64<E>(self, n: u64) -> Result<Value, E> {
+                Ok(n.into())
+            }
+            fn visit_f64<E>(self, n: f64) -> Result<Value, E> {
+                Ok(n.into())
+            }
+            fn visit_str<E>(self, s: &str) -> Result<Value, E> {
+                Ok(s.into())
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+                let mut out = Vec::new();
+                while let Some(LastWins(item)) = items.next_element()? {
+                    out.push(item);
+                }
+                Ok(Value::Array(out))
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+                let mut out = Map::new();
+                while let Some((key, LastWins(value))) = entries.next_entry::<String, LastWins>()? {
+                    out.insert(key, value);
+                }
+                Ok(Value::Object(out))
+            }
+        }
+        d.deserialize_any(Seen).map(LastWins)
+    }
+}
+
+fn protobuf(bytes: &[u8], expected: &Expected<'_>) -> Outcome<Value> {
+    crate::pipeline::protobuf::decode(bytes, expected)
+}
+
+/// The tree as an object; null counts as an empty one.
+fn whole(bytes: &[u8], tree: Value, expected: &Expected<'_>) -> Outcome<Value> {
+    match tree {
+        Value::Object(_) => Ok(tree),
+        Value::Null => Ok(Value::Object(Map::new())),
+        other => {
+            let found = go_kind(&other);
+            let why = format!(
+                "couldn't get version/kind; json parse error: json: cannot unmarshal {found} into Go value of type struct \
+                 {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
+            );
+            Err(unrecognized(expected, &why, bytes))
+        }
+    }
+}
+
+fn go_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+/// Bytes of a body that are quoted in a refusal.
+const EXCERPT_BYTES: usize = 30;
+
+pub(crate) fn unrecognized(expected: &Expected<'_>, why: &str, bytes: &[u8]) -> Box<Refusal> {
+    let head = &bytes[..bytes.len().min(EXCERPT_BYTES)];
+    let more = if bytes.len() > EXCERPT_BYTES { " ..." } else { "" };
+    let excerpt = match std::str::from_utf8(head) {
+        _ if bytes.is_empty() => "<empty>".to_owned(),
+        Ok(text) if text.starts_with('{') => format!("{text}{more}"),
+        _ => format!("{}{more}", head.iter().map(|b| format!("{b:02x}")).collect::<String>()),
+    };
+    bad_request(format!(
+        "the object provided is unrecognized (must be of type {}): {why} ({excerpt})",
+        expected.kind
+    ))
+}
+
+fn cannot_be_handled(object: &Value, expected: &Expected<'_>, why: &str) -> Box<Refusal> {
+    let kind = object["kind"].as_str().unwrap_or(expected.kind);
+    let version = object["apiVersion"].as_str().unwrap_or(expected.version);
+    let version = version.rsplit('/').next().unwrap_or_default();
+    bad_request(format!("{kind} in version {version:?} cannot be handled as a {}: {why}", expected.kind))
+}
+
+/// Checks that the object says it is what is expected, or fills that in where nothing is said.
+fn type_meta(call: &Call, object: &mut Value, expected: &Expected<'_>) -> Outcome<()> {
+    let wanted = expected.api_version();
+    let text = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (version, kind) = (text("apiVersion"), text("kind"));
+    if kind.is_empty() && expected.is_custom {
+        let excerpt = String::from_utf8_lossy(&call.body);
+        return Err(unrecognized(expected, &format!("Object 'Kind' is missing in '{excerpt}'"), &call.body));
+    }
+    if version.matches('/').count() > 1 {
+        let why = format!("unexpected GroupVersion string: {version}");
+        return Err(unrecognized(expected, &why, &call.body));
+    }
+    if !version.is_empty() && version != wanted || !kind.is_empty() && kind != expected.kind {
+        return Err(other_kind(call, object, expected, &version, &kind));
+    }
+    object["apiVersion"] = Value::String(wanted);
+    object["kind"] = Value::String(expected.kind.to_owned());
+    Ok(())
+}
+
+fn other_kind(
+    call: &Call,
+    object: &Value,
+    expected: &Expected<'_>,
+    version: &str,
+    kind: &str,
+) -> Box<Refusal> {
+    let wanted = expected.api_version();
+    let kind = if kind.is_empty() { expected.kind } else { kind };
+    let version = if version.is_empty() { &wanted } else { version };
+    let is_known = call.snapshot.by_kind(version, kind).is_some();
+    let group = version.split_once('/').map_or("", |(g, _)| g);
+    let same_kind = kind == expected.kind && group == expected.group;
+    if expected.is_custom || (is_known && same_kind) {
+        return bad_request(format!(
+            "the API version in the data ({version}) does not match the expected API version ({wanted})"
+        ));
+    }
+    if !is_known {
+        let why = format!("no kind {kind:?} is registered for version {version:?} in scheme \"{SCHEME}\"");
+        return cannot_be_handled(object, expected, &why);
+    }
+    let short = version.rsplit('/').next().unwrap_or_default();
+    let inner =
+        if expected.group.is_empty() { "core" } else { expected.group.split('.').next().unwrap_or_default() };
+    let why = format!("converting ({short}.{kind}) to ({inner}.{}): unknown conversion", expected.kind);
+    cannot_be_handled(object, expected, &why)
+}
+
+/// Where upstream registers its kinds; part of messages that people search for.
+const SCHEME: &str = "k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_equal_yaml_keys_counts_and_is_told() {
+        let (tree, findings) = read_yaml("a: 1\nb: {c: 1}\na: 2\n").unwrap();
+        assert_eq!(tree, serde_json::json!({"a": 2, "b": {"c": 1}}));
+        assert_eq!(findings.len(), 1, "{findings:?}");
+    }
+
+    #[test]
+    fn broken_yaml_is_refused() {
+        assert!(read_yaml("a: [b\n").is_err());
+    }
+}

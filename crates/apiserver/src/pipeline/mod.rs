@@ -1,0 +1,42 @@
+//! The stages every request passes, in this order.
+//!
+//! ```text
+//! authenticate   before this room: the caller hands over a User
+//! authorize      the authorizer's verdict
+//! flow control   bounded numbers of reads and writes at one time
+//! decode         body -> tree, unknown and duplicate fields judged       \
+//! convert        version of the request <-> version of storage           |
+//! mutate         built-in admission                                      | called by the verbs, because a patch
+//! default        schema defaults, then the kind's                        | decodes after it was laid over the
+//! validate       metadata, schema, kind                                  | stored object, and again on conflict
+//! managed fields who owns what                                           |
+//! commit         one conditional write                                  /
+//! audit          one line and the metrics
+//! ```
+
+pub(crate) mod admit;
+mod audit;
+mod authorize;
+pub(crate) mod commit;
+pub(crate) mod convert;
+pub(crate) mod decode;
+mod flow;
+pub(crate) mod metadata;
+pub(crate) mod owners;
+pub(crate) mod protobuf;
+pub(crate) mod validate;
+
+use api_client::Response;
+
+pub(crate) use audit::audit;
+
+use crate::refuse::Outcome;
+use crate::route;
+use crate::server::Call;
+
+/// Takes one request through all stages.
+pub(crate) async fn run(call: &Call) -> Outcome<Response> {
+    authorize::check(call)?;
+    let _slot = flow::enter(call)?;
+    route::dispatch(call).await
+}

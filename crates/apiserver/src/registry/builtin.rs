@@ -1,0 +1,63 @@
+//! The built-in resources as they are stored: where, in which version, and how they get there.
+
+use std::ptr;
+
+use api_tables::{Kind, tables};
+
+use super::{Conversion, Facts, Scale, Served, basics, convert};
+
+/// All built-in resources, complete.
+pub fn builtin() -> Vec<Served> {
+    crate::kinds::served().into_iter().map(complete).collect()
+}
+
+fn complete(served: Served) -> Served {
+    let r = &served.resource;
+    let Some(kind) = tables().resource(&r.group, &r.version, &r.plural) else { return served };
+    let (storage_key, storage_api_version, conversion) = storage(kind);
+    let facts = if ptr::eq(served.facts, Facts::plain()) { basics::row(&storage_key) } else { served.facts };
+    Served {
+        storage_key: storage_key.into(),
+        storage_api_version,
+        conversion,
+        facts,
+        scale: served.scale.clone().or_else(|| scale(kind)),
+        ..served
+    }
+}
+
+/// Where objects of a kind rest, in which version, and how they get there.
+fn storage(kind: &Kind) -> (String, String, Conversion) {
+    let key =
+        if kind.group.is_empty() { kind.plural.clone() } else { format!("{}.{}", kind.plural, kind.group) };
+    match key.as_str() {
+        "events" | "events.events.k8s.io" => {
+            ("events".to_owned(), "v1".to_owned(), Conversion::InProcess(convert::event))
+        }
+        "horizontalpodautoscalers.autoscaling" => {
+            (key, "autoscaling/v2".to_owned(), Conversion::InProcess(convert::autoscaler))
+        }
+        _ => {
+            let version = preferred(kind).unwrap_or(&kind.version);
+            let api_version =
+                if kind.group.is_empty() { version.to_owned() } else { format!("{}/{version}", kind.group) };
+            (key, api_version, Conversion::Rename)
+        }
+    }
+}
+
+/// The first version of the group that serves the resource.
+fn preferred(kind: &Kind) -> Option<&'static str> {
+    let tables = tables();
+    let group = tables.groups.iter().find(|g| g.name == kind.group)?;
+    let has = |v: &&String| tables.resource(&kind.group, v, &kind.plural).is_some();
+    group.versions.iter().find(has).map(String::as_str)
+}
+
+fn scale(kind: &Kind) -> Option<Scale> {
+    kind.subresource("scale").map(|_| Scale {
+        spec_replicas: ".spec.replicas".to_owned(),
+        status_replicas: ".status.replicas".to_owned(),
+        selector: None,
+    })
+}

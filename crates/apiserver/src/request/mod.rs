@@ -1,0 +1,9 @@
+//! What a request says, before anything is known about the world: path, parameters, accepted forms.
+
+mod accept;
+mod path;
+mod query;
+
+pub(crate) use accept::{Accept, As, Form};
+pub(crate) use path::Target;
+pub(crate) use query::Query;

@@ -1,0 +1,309 @@
+//! The server as its callers see it: who asks and what, one response back.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use api_client::{Error, Request, Response, Transport};
+use bytes::Bytes;
+use http::Method;
+use http::request::Parts;
+use stdx::{BoxFuture, Env};
+use store::{Key, Store};
+use tokio::sync::Semaphore;
+
+use crate::alloc::Addresses;
+use crate::answer;
+use crate::metrics::Metrics;
+use crate::pipeline;
+use crate::refuse::Outcome;
+use crate::registry::{ConvertFn, Registry, Served, Snapshot};
+use crate::request::{Accept, Form, Query, Target};
+use crate::who::{Authorizer, User};
+
+/// Answers paths that describe the API: discovery, OpenAPI.
+pub trait Documents: Send + Sync {
+    /// The answer, if the path is one of its own.
+    fn answer(&self, registry: &Snapshot, request: &Request) -> Option<Response>;
+}
+
+/// Reaches the agents of nodes.
+pub trait Nodes: Send + Sync {
+    /// GET of a path on an agent, its stream passed on.
+    fn get(&self, address: String, port: u16, path_and_query: String) -> BoxFuture<Result<Response, Error>>;
+}
+
+/// What `/version` tells.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// Version of the API it claims, such as `v1.36.0+knarr`.
+    pub git_version: String,
+    /// Commit it was built from.
+    pub git_commit: String,
+    /// When it was built.
+    pub build_date: String,
+    /// Platform, such as `linux/amd64`.
+    pub platform: String,
+}
+
+/// Everything a server is made of.
+pub struct Config {
+    /// Where objects live.
+    pub store: Store,
+    /// Clock, randomness, tasks.
+    pub env: Env,
+    /// What is served.
+    pub registry: Arc<Registry>,
+    /// Who may do what.
+    pub authorizer: Arc<dyn Authorizer>,
+    /// In-process conversions of custom kinds by `plural.group`.
+    pub converters: BTreeMap<String, ConvertFn>,
+    /// Discovery and OpenAPI.
+    pub documents: Vec<Arc<dyn Documents>>,
+    /// The way to node agents.
+    pub nodes: Arc<dyn Nodes>,
+    /// What `/version` tells.
+    pub version: Version,
+    /// Addresses of Services.
+    pub services: ServiceRange,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// Where Services get their addresses and ports.
+#[derive(Clone, Copy, Debug)]
+pub struct ServiceRange {
+    /// First address of the block.
+    pub network: std::net::Ipv4Addr,
+    /// Length of its prefix.
+    pub prefix: u8,
+    /// First and last node port.
+    pub node_ports: (u16, u16),
+    /// Where this server listens, for the `kubernetes` Service and its endpoints.
+    pub server: (std::net::Ipv4Addr, u16),
+}
+
+/// Bounds of the server.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Requests that read, at one time; watches not counted.
+    pub reads_max: usize,
+    /// Requests that write, at one time.
+    pub writes_max: usize,
+    /// Bytes of a body.
+    pub body_bytes_max: usize,
+    /// Items of a list that are encoded before the first byte is sent.
+    pub list_chunk_items: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { reads_max: 2_000, writes_max: 2_000, body_bytes_max: 3 << 20, list_chunk_items: 500 }
+    }
+}
+
+/// The API server; share it in an [`Arc`].
+pub struct ApiServer {
+    pub(crate) store: Store,
+    pub(crate) env: Env,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) authorizer: Arc<dyn Authorizer>,
+    pub(crate) converters: BTreeMap<String, ConvertFn>,
+    pub(crate) documents: Vec<Arc<dyn Documents>>,
+    pub(crate) nodes: Arc<dyn Nodes>,
+    pub(crate) version: Version,
+    pub(crate) limits: Limits,
+    pub(crate) metrics: Metrics,
+    pub(crate) addresses: Addresses,
+    pub(crate) reads: Semaphore,
+    pub(crate) writes: Semaphore,
+    audit_ids: AtomicU64,
+}
+
+impl ApiServer {
+    /// A server over these parts. Call [`ApiServer::bootstrap`] once before the first request.
+    pub fn new(config: Config) -> Arc<ApiServer> {
+        Arc::new(ApiServer {
+            addresses: Addresses::new(config.services),
+            reads: Semaphore::new(config.limits.reads_max),
+            writes: Semaphore::new(config.limits.writes_max),
+            metrics: Metrics::default(),
+            audit_ids: AtomicU64::new(1),
+            store: config.store,
+            env: config.env,
+            registry: config.registry,
+            authorizer: config.authorizer,
+            converters: config.converters,
+            documents: config.documents,
+            nodes: config.nodes,
+            version: config.version,
+            limits: config.limits,
+        })
+    }
+
+    /// What is served.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// Where objects live.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Clock, randomness, tasks.
+    pub fn env(&self) -> &Env {
+        &self.env
+    }
+
+    /// The in-process conversion of a custom resource (`plural.group`), if there is one.
+    pub fn converter(&self, resource: &str) -> Option<ConvertFn> {
+        self.converters.get(resource).copied()
+    }
+
+    /// Answers one request of an authenticated user.
+    pub fn handle(self: &Arc<Self>, user: User, request: Request) -> BoxFuture<Response> {
+        let server = self.clone();
+        Box::pin(async move { server.serve(user, request).await })
+    }
+
+    /// A transport whose requests enter the pipeline right after the socket, as `user`.
+    pub fn transport(self: &Arc<Self>, user: User) -> Arc<dyn Transport> {
+        Arc::new(InProcess { server: self.clone(), user })
+    }
+
+    async fn serve(self: Arc<Self>, user: User, request: Request) -> Response {
+        let started = self.env.now();
+        let (head, body) = request.into_parts();
+        let call = Call::new(self.clone(), user, head, body);
+        let form = call.accept.as_ref().map_or(Form::Json, |a| a.form);
+        let outcome = pipeline::run(&call).await;
+        let mut response = match outcome {
+            Ok(response) => response,
+            Err(refusal) => answer::refusal(&refusal, form),
+        };
+        let warnings = std::mem::take(&mut *call.warnings());
+        answer::warn(response.headers_mut(), &warnings);
+        pipeline::audit(&call, &response, started);
+        response
+    }
+
+    pub(crate) fn next_audit_id(&self) -> u64 {
+        self.audit_ids.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+struct InProcess {
+    server: Arc<ApiServer>,
+    user: User,
+}
+
+impl Transport for InProcess {
+    fn send(&self, request: Request) -> BoxFuture<Result<Response, Error>> {
+        let answer = self.server.handle(self.user.clone(), request);
+        Box::pin(async move { Ok(answer.await) })
+    }
+}
+
+/// One request with everything the stages need to know about it.
+pub(crate) struct Call {
+    pub(crate) server: Arc<ApiServer>,
+    pub(crate) user: User,
+    pub(crate) head: Parts,
+    pub(crate) body: Bytes,
+    pub(crate) target: Target,
+    pub(crate) query: Query,
+    pub(crate) verb: &'static str,
+    pub(crate) accept: Outcome<Accept>,
+    pub(crate) snapshot: Arc<Snapshot>,
+    warnings: Mutex<Vec<String>>,
+}
+
+impl Call {
+    fn new(server: Arc<ApiServer>, user: User, head: Parts, body: Bytes) -> Call {
+        let target = Target::parse(head.uri.path());
+        let query = Query::parse(head.uri.query().unwrap_or_default());
+        let verb = target.verb(&head.method, query.flag("watch"));
+        let wanted = head.headers.get(http::header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let accept = Accept::choose(wanted, query.flag("pretty"));
+        let snapshot = server.registry.snapshot();
+        Call { server, user, head, body, target, query, verb, accept, snapshot, warnings: Mutex::default() }
+    }
+
+    /// The same request as if it had been sent to another namespace.
+    pub(crate) fn within(&self, namespace: &str) -> Call {
+        let target = Target { namespace: namespace.to_owned(), ..self.target.clone() };
+        Call {
+            server: self.server.clone(),
+            user: self.user.clone(),
+            head: self.head.clone(),
+            body: Bytes::new(),
+            target,
+            query: self.query.clone(),
+            verb: self.verb,
+            accept: Ok(Accept::default()),
+            snapshot: self.snapshot.clone(),
+            warnings: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn warnings(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn warn(&self, text: impl Into<String>) {
+        let text = text.into();
+        let mut all = self.warnings();
+        if !all.contains(&text) {
+            all.push(text);
+        }
+    }
+
+    pub(crate) fn method(&self) -> &Method {
+        &self.head.method
+    }
+
+    /// A header as text; empty when absent.
+    pub(crate) fn header(&self, name: http::HeaderName) -> &str {
+        self.head.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The form of the answer; refused when the client accepts none that we have.
+    pub(crate) fn accepted(&self) -> Outcome<Accept> {
+        match &self.accept {
+            Ok(accept) => Ok(*accept),
+            Err(refusal) => Err(refusal.status.clone().into()),
+        }
+    }
+
+    /// The key of the object a request is about.
+    pub(crate) fn key(&self, served: &Served) -> Key {
+        self.key_of(served, &self.target.name)
+    }
+
+    /// The key of an object in the namespace of the request.
+    pub(crate) fn key_of(&self, served: &Served, name: &str) -> Key {
+        Key {
+            resource: served.storage_key.clone(),
+            namespace: self.namespace(served).into(),
+            name: name.into(),
+        }
+    }
+
+    /// The namespace of the request; empty for cluster-wide kinds.
+    pub(crate) fn namespace(&self, served: &Served) -> &str {
+        if served.resource.namespaced { &self.target.namespace } else { "" }
+    }
+
+    /// Who writes, for managed fields: the parameter, or the first word of the user agent.
+    pub(crate) fn manager(&self) -> String {
+        let given = self.query.get("fieldManager");
+        if !given.is_empty() {
+            return given.to_owned();
+        }
+        let agent = self.header(http::header::USER_AGENT);
+        let name = agent.split('/').next().unwrap_or_default();
+        let name = if name.is_empty() { "unknown" } else { name };
+        name.chars().filter(|c| !c.is_control()).take(128).collect()
+    }
+}

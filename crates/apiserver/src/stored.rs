@@ -1,0 +1,176 @@
+//! Objects as they rest in the store, and how they become answers without being parsed.
+//!
+//! ```text
+//! {"kind":"Pod","apiVersion":"v1","metadata":{ ...no resourceVersion... },"spec":...
+//! \___________ head, differs by served version _________/ \__ tail, copied as it is __/
+//! ```
+//!
+//! The version is not part of the body (the store assigns it at commit), so reading means: head, version, tail.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use store::{Body, Key, Project, Revision, Row, Stored};
+
+use crate::refuse::{Outcome, internal};
+use crate::registry::{Registry, Served};
+
+/// Ends the head of a stored body.
+const METADATA: &[u8] = b"\"metadata\":{";
+/// Head of the items of a built-in list, which carry neither kind nor version.
+pub(crate) const BARE_HEAD: &[u8] = b"{\"metadata\":{";
+
+/// The stored form of an object. Its metadata must not be empty; every object has a name.
+pub(crate) fn encode(object: &Value) -> Vec<u8> {
+    let mut out = Vec::with_capacity(4096);
+    let empty = Map::new();
+    let object = object.as_object().unwrap_or(&empty);
+    out.push(b'{');
+    for key in ["kind", "apiVersion"] {
+        write_entry(&mut out, key, object.get(key).unwrap_or(&Value::Null));
+        out.push(b',');
+    }
+    out.extend_from_slice(METADATA);
+    let metadata = object.get("metadata").and_then(Value::as_object).unwrap_or(&empty);
+    let kept = metadata.iter().filter(|(k, _)| !matches!(k.as_str(), "resourceVersion" | "selfLink"));
+    for (i, (key, value)) in kept.enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        write_entry(&mut out, key, value);
+    }
+    out.push(b'}');
+    for (key, value) in object {
+        if !matches!(key.as_str(), "kind" | "apiVersion" | "metadata") {
+            out.push(b',');
+            write_entry(&mut out, key, value);
+        }
+    }
+    out.push(b'}');
+    out
+}
+
+fn write_entry(out: &mut Vec<u8>, key: &str, value: &Value) {
+    write_json(out, &key);
+    out.push(b':');
+    write_json(out, value);
+}
+
+fn write_json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
+    serde_json::to_writer(out, value).expect("a tree with text keys always has a JSON form");
+}
+
+/// Appends the object with its version: `head`, then what follows the head of the stored body.
+pub(crate) fn splice(out: &mut Vec<u8>, head: &[u8], plain: &[u8], revision: Revision) {
+    out.reserve(plain.len() + 48);
+    out.extend_from_slice(head);
+    out.extend_from_slice(b"\"resourceVersion\":\"");
+    out.extend_from_slice(revision.to_string().as_bytes());
+    out.extend_from_slice(b"\",");
+    out.extend_from_slice(&plain[head_length(plain)..]);
+}
+
+pub(crate) fn head_length(plain: &[u8]) -> usize {
+    let at = plain.windows(METADATA.len()).position(|w| w == METADATA);
+    at.map_or(0, |at| at + METADATA.len())
+}
+
+/// `apiVersion` of a stored body, read from its head.
+pub(crate) fn api_version(plain: &[u8]) -> &str {
+    const MARK: &[u8] = b"\"apiVersion\":\"";
+    let head = &plain[..head_length(plain)];
+    let start = head.windows(MARK.len()).position(|w| w == MARK).map_or(0, |at| at + MARK.len());
+    let length = head[start..].iter().position(|b| *b == b'"').unwrap_or(0);
+    std::str::from_utf8(&head[start..start + length]).unwrap_or_default()
+}
+
+/// Unpacks a stored body.
+pub(crate) fn unpack(stored: &Stored) -> Outcome<bytes::Bytes> {
+    stored.body.unpack().map_err(|e| internal(format!("read {:?}: {e}", stored.key)))
+}
+
+/// The stored object as a tree, with its version.
+pub(crate) fn decode(stored: &Stored) -> Outcome<Value> {
+    let plain = unpack(stored)?;
+    let mut object: Value =
+        serde_json::from_slice(&plain).map_err(|e| internal(format!("decode {:?}: {e}", stored.key)))?;
+    object["metadata"]["resourceVersion"] = Value::String(stored.revision.to_string());
+    Ok(object)
+}
+
+/// A packed body.
+pub(crate) fn pack(plain: &[u8]) -> Body {
+    Body::pack(plain)
+}
+
+/// The index row of an object.
+pub(crate) fn row(served: &Served, object: &Value) -> Row {
+    let facts = served.facts;
+    let fields = facts.selectable.iter().filter_map(|name| {
+        let value = (facts.field)(object, name);
+        (!value.is_empty()).then(|| (Box::from(*name), value.into_boxed_str()))
+    });
+    let metadata = &object["metadata"];
+    let labels = metadata["labels"].as_object().into_iter().flatten();
+    let labels = labels.filter_map(|(k, v)| Some((k.as_str().into(), v.as_str()?.into())));
+    Row {
+        uid: metadata["uid"].as_str().unwrap_or_default().into(),
+        labels: labels.collect(),
+        fields: fields.collect(),
+    }
+}
+
+/// Makes index rows when the store is rebuilt from disk; give it to [`store::Store::open`].
+pub struct Rows {
+    served: std::collections::BTreeMap<Arc<str>, Arc<Served>>,
+}
+
+impl Rows {
+    /// Rows as the resources of `registry` want them; custom kinds select by uid and labels alone.
+    pub fn new(registry: &Registry) -> Rows {
+        let snapshot = registry.snapshot();
+        let stored = |s: &&Arc<Served>| s.storage_api_version == s.resource.api_version();
+        Rows { served: snapshot.all().filter(stored).map(|s| (s.storage_key.clone(), s.clone())).collect() }
+    }
+}
+
+impl Project for Rows {
+    fn row(&self, key: &Key, body: &[u8]) -> Row {
+        let object: Value = serde_json::from_slice(body).unwrap_or_default();
+        match self.served.get(&key.resource) {
+            Some(served) => row(served, &object),
+            None => row(&Served::plain(api_meta::Resource::cluster("", "v1", "", "")), &object),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn splice_gives_the_object_with_its_version() {
+        let object = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "binaryData": {"metadata": "x"},
+            "metadata": {"name": "a", "resourceVersion": "7"}, "data": {"k": "v"}
+        });
+        let plain = encode(&object);
+        assert_eq!(api_version(&plain), "v1");
+        let mut out = Vec::new();
+        splice(&mut out, BARE_HEAD, &plain, Revision(9));
+        let read: Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(
+            read,
+            json!({"binaryData": {"metadata": "x"}, "metadata": {"name": "a", "resourceVersion": "9"}, "data": {"k": "v"}})
+        );
+    }
+
+    #[test]
+    fn equal_objects_have_equal_bytes_whatever_their_version() {
+        let a = json!({"kind": "X", "apiVersion": "v1", "metadata": {"name": "a", "resourceVersion": "1"}});
+        let b = json!({"metadata": {"resourceVersion": "2", "name": "a"}, "apiVersion": "v1", "kind": "X"});
+        assert_eq!(encode(&a), encode(&b));
+    }
+}

@@ -1,0 +1,105 @@
+//! Logs: passed through from the agent of the pod's node.
+
+use std::sync::Arc;
+
+use api_client::Response;
+use api_meta::Reason;
+use serde_json::Value;
+use store::Key;
+
+use crate::refuse::{Outcome, bad_request, internal, not_found, refuse};
+use crate::registry::Served;
+use crate::server::Call;
+use crate::stored;
+
+/// Parameters that the agent understands.
+const PASSED_ON: [&str; 8] =
+    ["follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes", "stream"];
+
+/// GET of `pods/x/log`.
+pub(crate) async fn log(call: &Call, pods: &Arc<Served>) -> Outcome<Response> {
+    let name = &call.target.name;
+    let found = call.server.store.get(&call.key(pods)).ok_or_else(|| not_found(&pods.resource, name))?;
+    let pod = stored::decode(&found)?;
+    let container = container(&pod, name, call.query.get("container"))?;
+    let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
+    if node.is_empty() {
+        return Ok(crate::answer::text(200, ""));
+    }
+    let (address, port) = agent(call, node)?;
+    let path = format!("/containerLogs/{}/{name}/{container}{}", call.target.namespace, query(call));
+    let answer = call.server.nodes.get(address, port, path).await;
+    answer.map_err(|e| internal(format!("reach the agent of node {node:?}: {e}")))
+}
+
+fn query(call: &Call) -> String {
+    let mut out = String::new();
+    for key in PASSED_ON {
+        let value = call.query.get(key);
+        if call.query.has(key) {
+            let sign = if out.is_empty() { '?' } else { '&' };
+            let safe: String = value
+                .bytes()
+                .map(|b| {
+                    if b.is_ascii_alphanumeric() || b"-_.:".contains(&b) {
+                        char::from(b).to_string()
+                    } else {
+                        format!("%{b:02X}")
+                    }
+                })
+                .collect();
+            out.push_str(&format!("{sign}{key}={safe}"));
+        }
+    }
+    out
+}
+
+/// The container that is meant; there must be only one when none is named.
+fn container(pod: &Value, name: &str, asked: &str) -> Outcome<String> {
+    let names = |key: &str| -> Vec<String> {
+        let all = pod["spec"][key].as_array().into_iter().flatten();
+        all.filter_map(|c| c["name"].as_str().map(str::to_owned)).collect()
+    };
+    let (plain, init, later) = (names("containers"), names("initContainers"), names("ephemeralContainers"));
+    if !asked.is_empty() {
+        let known = [&plain, &init, &later].iter().any(|list| list.iter().any(|c| c == asked));
+        return if known {
+            Ok(asked.to_owned())
+        } else {
+            Err(bad_request(format!("container {asked} is not valid for pod {name}")))
+        };
+    }
+    let default = pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"].as_str();
+    match (plain.as_slice(), default) {
+        ([only], _) => Ok(only.clone()),
+        (many, Some(default)) if many.iter().any(|c| c == default) => Ok(default.to_owned()),
+        (many, _) => {
+            let inits = if init.is_empty() {
+                String::new()
+            } else {
+                format!(" or one of the init containers: [{}]", init.join(" "))
+            };
+            Err(bad_request(format!(
+                "a container name must be specified for pod {name}, choose one of: [{}]{inits}",
+                many.join(" ")
+            )))
+        }
+    }
+}
+
+/// Address and port of a node's agent.
+fn agent(call: &Call, node: &str) -> Outcome<(String, u16)> {
+    let found = call.server.store.get(&Key::new("nodes", "", node));
+    let Some(found) = found else {
+        return Err(refuse(Reason::NotFound, format!("node {node:?} of the pod not found")));
+    };
+    let object = stored::decode(&found)?;
+    let port = object["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64().unwrap_or(0);
+    let port = u16::try_from(port).unwrap_or(0);
+    let addresses = object["status"]["addresses"].as_array().cloned().unwrap_or_default();
+    let of = |kind: &str| addresses.iter().find(|a| a["type"] == kind).and_then(|a| a["address"].as_str());
+    match (of("InternalIP").or_else(|| of("Hostname")), port) {
+        (Some(address), port) if port != 0 => Ok((address.to_owned(), port)),
+        _ => Err(internal(format!("node {node:?} does not say where its agent listens"))),
+    }
+}

@@ -1,0 +1,8 @@
+//! Subresources and resources that are not simply stored.
+
+pub(crate) mod binding;
+pub(crate) mod eviction;
+pub(crate) mod log;
+pub(crate) mod own;
+pub(crate) mod reviews;
+pub(crate) mod scale;

@@ -1,0 +1,233 @@
+//! The heart of every update: read, change, check, write on condition, and again when somebody else was first.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use serde_json::Value;
+use store::{Expect, Stored};
+
+use super::create::context;
+use crate::pipeline::commit::{self, Committed, Written};
+use crate::pipeline::owners::{self, Writer};
+use crate::pipeline::{admit, convert, metadata, validate};
+use crate::refuse::{MODIFIED, Outcome, conflict, invalid, not_found, precondition};
+use crate::registry::{Served, StatusRule};
+use crate::server::Call;
+use crate::stored;
+
+/// What to do when somebody else was first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Retry {
+    /// Change the newer object.
+    Again,
+    /// Tell the client.
+    Never,
+}
+
+/// How often a change is tried on newer objects.
+const ATTEMPTS_MAX: usize = 64;
+
+/// How an object is changed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Change<'a> {
+    /// Name of the object.
+    pub(crate) name: &'a str,
+    /// Subresource written through; empty for the object itself.
+    pub(crate) subresource: &'a str,
+    /// Name of the manager to record; empty when the change has already done so (apply) or does not count.
+    pub(crate) manager: &'a str,
+    pub(crate) retry: Retry,
+    pub(crate) dry_run: bool,
+    /// The object must have this identity.
+    pub(crate) uid: Option<&'a str>,
+}
+
+/// Changes a stored object: `make` gets it in the version of the request and gives it back changed, decoded and defaulted.
+pub(crate) async fn change(
+    call: &Call,
+    served: &Arc<Served>,
+    how: Change<'_>,
+    mut make: impl FnMut(&Value) -> Outcome<Value> + Send,
+) -> Outcome<Written> {
+    let key = call.key_of(served, how.name);
+    for _ in 0..ATTEMPTS_MAX {
+        let Some(current) = call.server.store.get(&key) else {
+            return Err(not_found(&served.resource, how.name));
+        };
+        if let Some(uid) = how.uid.filter(|uid| **uid != *current.row.uid) {
+            return Err(precondition_uid(served, how.name, uid, &current));
+        }
+        let old = stored::decode(&current)?;
+        let old_served = convert::to_served(served, old.clone()).await?;
+        let new = make(&old_served)?;
+        let stale = check_version(served, how.name, &new, &current)?;
+        if stale {
+            return Err(conflict(&served.resource, how.name, MODIFIED));
+        }
+        match attempt(call, served, &how, &current, (old, old_served), new).await? {
+            Some(written) => return Ok(written),
+            None if how.retry == Retry::Never => return Err(conflict(&served.resource, how.name, MODIFIED)),
+            None => {}
+        }
+    }
+    Err(conflict(&served.resource, how.name, MODIFIED))
+}
+
+fn precondition_uid(served: &Served, name: &str, uid: &str, current: &Stored) -> Box<crate::refuse::Refusal> {
+    let why = format!(
+        "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and \
+         then recreated",
+        current.row.uid
+    );
+    precondition(&served.resource, name, &why)
+}
+
+/// Whether the change was based on another version than the current one.
+fn check_version(served: &Served, name: &str, new: &Value, current: &Stored) -> Outcome<bool> {
+    let given = metadata::text(new, "resourceVersion");
+    if given.is_empty() || given == "0" {
+        if served.facts.needs_version {
+            let text = "Invalid value: 0: must be specified for an update";
+            let causes = vec![crate::refuse::cause("FieldValueInvalid", "metadata.resourceVersion", text)];
+            return Err(invalid(&served.resource.group, &served.resource.plural, name, causes));
+        }
+        return Ok(false);
+    }
+    Ok(given != current.revision.to_string())
+}
+
+/// One attempt; `None` when somebody else was first. `olds` is the stored object in the versions of storage and request.
+async fn attempt(
+    call: &Call,
+    served: &Arc<Served>,
+    how: &Change<'_>,
+    current: &Stored,
+    olds: (Value, Value),
+    mut new: Value,
+) -> Outcome<Option<Written>> {
+    let (old, old_served) = olds;
+    metadata::carry(&mut new, &old_served);
+    keep_other_parts(served, how.subresource, &mut new, &old_served);
+    if !how.manager.is_empty() {
+        let writer =
+            Writer { manager: how.manager, subresource: how.subresource, now: call.server.env.now() };
+        owners::update(served, &writer, Some(&old_served), &mut new);
+    }
+    if how.subresource.is_empty() {
+        admit::update(call, served, &mut new, &old_served)?;
+    }
+    let mut new = convert::to_stored(served, new).await?;
+    metadata::of(&mut new).remove("resourceVersion");
+    let context = context(call, served, how.subresource);
+    (served.facts.prepare_update)(&mut new, &old, &context);
+    let addresses = &call.server.addresses;
+    let given = addresses.reallocate(&call.server, served, &mut new, &old, how.dry_run)?;
+    if how.subresource != "status" {
+        metadata::bump(&mut new, &old, served.facts.generation);
+    }
+    owners::keep_times(&old, &mut new);
+    let done = match validate::update(served, &new, &old, &context) {
+        Ok(()) => {
+            (served.facts.warnings)(&new, Some(&old)).into_iter().for_each(|text| call.warn(text));
+            commit(call, served, how, current, &new).await
+        }
+        Err(refusal) => Err(refusal),
+    };
+    match &done {
+        Ok(Some(written)) if written.is_gone => addresses.release(served, &new),
+        Ok(Some(_)) if !how.dry_run => addresses.release_difference(served, &new, &old),
+        _ => given.give_back(addresses),
+    }
+    done
+}
+
+/// Through a door only its own part is written; the rest stays as it is.
+fn keep_other_parts(served: &Served, subresource: &str, new: &mut Value, old: &Value) {
+    let apart = served.facts.status == StatusRule::Apart && served.has_status();
+    match subresource {
+        "" if apart => put_or_remove(new, "status", &old["status"]),
+        "status" => {
+            let mut kept = old.clone();
+            put_or_remove(&mut kept, "status", &new["status"]);
+            let metadata = new["metadata"].take();
+            if served.is_custom() {
+                // Only the record of who wrote may change, and the version the change is based on counts.
+                kept["metadata"]["managedFields"] = metadata["managedFields"].clone();
+                kept["metadata"]["resourceVersion"] = metadata["resourceVersion"].clone();
+                drop_null(&mut kept["metadata"], "managedFields");
+            } else {
+                kept["metadata"] = metadata;
+                for key in ["finalizers", "ownerReferences"] {
+                    let was = old["metadata"][key].clone();
+                    put_or_remove(&mut kept["metadata"], key, &was);
+                }
+            }
+            *new = kept;
+        }
+        _ => {}
+    }
+}
+
+fn put_or_remove(object: &mut Value, key: &str, value: &Value) {
+    let Some(map) = object.as_object_mut() else { return };
+    if value.is_null() {
+        map.remove(key);
+    } else {
+        map.insert(key.to_owned(), value.clone());
+    }
+}
+
+fn drop_null(object: &mut Value, key: &str) {
+    if object[key].is_null()
+        && let Some(map) = object.as_object_mut()
+    {
+        map.remove(key);
+    }
+}
+
+async fn commit(
+    call: &Call,
+    served: &Served,
+    how: &Change<'_>,
+    current: &Stored,
+    new: &Value,
+) -> Outcome<Option<Written>> {
+    let server = &call.server;
+    let plain = stored::encode(new);
+    let done = |plain: Vec<u8>, revision, is_gone| {
+        Some(Written { plain: plain.into(), revision, is_new: false, is_gone })
+    };
+    if is_over(served, new) {
+        if how.dry_run {
+            return Ok(done(plain, current.revision, true));
+        }
+        let removed = commit::remove(server, current.key.clone(), current.revision, Some(&plain)).await?;
+        // The answer carries the version before the end, as upstream's does.
+        return Ok(match removed {
+            Committed::Done(_) => done(plain, current.revision, true),
+            Committed::Raced(_) => None,
+        });
+    }
+    if stored::unpack(current)? == plain {
+        server.metrics.no_ops.fetch_add(1, Ordering::Relaxed);
+        return Ok(done(plain, current.revision, false));
+    }
+    if how.dry_run {
+        return Ok(done(plain, current.revision, false));
+    }
+    let expect = Expect::At(current.revision);
+    let put = commit::put(server, served, current.key.clone(), new, &plain, expect).await?;
+    Ok(match put {
+        Committed::Done(revision) => done(plain, revision, false),
+        Committed::Raced(_) => None,
+    })
+}
+
+/// Whether a terminating object has nothing left to wait for.
+fn is_over(served: &Served, object: &Value) -> bool {
+    metadata::is_terminating(object)
+        && metadata::finalizers(object).is_empty()
+        && object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
+        && (&*served.storage_key != "namespaces"
+            || object["spec"]["finalizers"].as_array().is_none_or(Vec::is_empty))
+}

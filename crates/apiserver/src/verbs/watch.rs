@@ -1,0 +1,314 @@
+//! WATCH: what is there, then everything that happens to it, in the order of revisions, without gaps.
+//!
+//! ```text
+//! initial events (one snapshot) -> [end-of-list bookmark] -> cursor over the event log, bookmarks between
+//!                                                              | selector transitions: modified -> added, deleted
+//!                                                              | history gone -> ERROR 410 and the end
+//! ```
+//!
+//! The stream is pulled: a client that reads slowly holds a cursor, never a queue.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use api_client::Response;
+use bytes::Bytes;
+use futures_util::stream;
+use serde_json::{Value, json};
+use stdx::BoxFuture;
+use store::{Cursor, Error, Event, Revision, Stored};
+
+use super::get::wait_for;
+use super::list::{Filter, check_options, range, streamed};
+use crate::answer;
+use crate::pipeline::{commit, convert};
+use crate::refuse::{self, Outcome, expired};
+use crate::registry::Served;
+use crate::represent::{Place, View};
+use crate::request::As;
+use crate::server::{ApiServer, Call};
+use crate::stored;
+
+/// Between two bookmarks.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// A watch without a timeout of its own ends after this and at most twice as long.
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30 * 60);
+/// Initial objects that are encoded at one time.
+const INITIAL_CHUNK: usize = 200;
+
+/// GET with `watch`.
+pub(crate) async fn watch(call: &Call, served: &Arc<Served>) -> Outcome<Response> {
+    let accept = call.accepted()?.for_watch()?;
+    let filter = Filter::of(call, served)?;
+    let timeout = call.query.number("timeoutSeconds")?;
+    check_options(call, true)?;
+    let start = start(call)?;
+    let view = View::of(call, served, accept)?;
+    let mut stream = Stream::new(call, view, filter, timeout);
+    if let Err(refusal) = stream.open(call, served, start).await? {
+        stream.fail(&refusal);
+    }
+    if let Some(text) = &served.warning {
+        call.warn(text.clone());
+    }
+    let mut response = answer::full(200, "application/json", Bytes::new());
+    *response.body_mut() =
+        streamed(stream::unfold(stream, |mut s| async move { s.next().await.map(|b| (b, s)) }));
+    Ok(response)
+}
+
+/// Where a watch begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// With what is there, at least as new as this.
+    Initial(Revision),
+    /// With what happens after this.
+    After(Revision),
+}
+
+fn start(call: &Call) -> Outcome<Start> {
+    let text = call.query.get("resourceVersion");
+    let asked: u64 = if text.is_empty() { 0 } else { text.parse().map_err(|_| bad_version(text))? };
+    Ok(match call.query.optional_flag("sendInitialEvents") {
+        Some(true) => Start::Initial(Revision(asked)),
+        Some(false) if asked == 0 => Start::After(call.server.store.revision()),
+        _ if asked == 0 => Start::Initial(Revision(0)),
+        _ => Start::After(Revision(asked)),
+    })
+}
+
+/// Upstream answers 500 here, without a reason.
+fn bad_version(text: &str) -> Box<refuse::Refusal> {
+    let message = format!(
+        "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+    );
+    api_meta::Status { status: "Failure".to_owned(), message, code: 500, ..Default::default() }.into()
+}
+
+/// One watch.
+struct Stream {
+    server: Arc<ApiServer>,
+    view: View,
+    filter: Filter,
+    wants_bookmarks: bool,
+    wants_end_mark: bool,
+    /// Objects of the snapshot that are still to be sent.
+    initial: VecDeque<Arc<Stored>>,
+    initial_at: Revision,
+    cursor: Option<Cursor>,
+    /// Bytes to send before anything else.
+    ready: Option<Bytes>,
+    ends: BoxFuture<()>,
+    bookmark: BoxFuture<()>,
+    columns_sent: bool,
+    is_over: bool,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.server.metrics.watches.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Stream {
+    fn new(call: &Call, view: View, filter: Filter, timeout: Option<i64>) -> Stream {
+        let server = call.server.clone();
+        server.metrics.watches.fetch_add(1, Ordering::Relaxed);
+        let env = &server.env;
+        let seconds = timeout.and_then(|t| u64::try_from(t).ok()).filter(|t| *t > 0);
+        let length = seconds.map_or_else(
+            || TIMEOUT_DEFAULT + Duration::from_secs(env.rng.next_u64() % TIMEOUT_DEFAULT.as_secs()),
+            Duration::from_secs,
+        );
+        let wants_bookmarks = call.query.flag("allowWatchBookmarks");
+        Stream {
+            ends: env.sleep(length),
+            bookmark: env.sleep(BOOKMARK_EVERY),
+            wants_bookmarks,
+            wants_end_mark: wants_bookmarks && call.query.flag("sendInitialEvents"),
+            initial: VecDeque::new(),
+            initial_at: Revision(0),
+            cursor: None,
+            ready: None,
+            columns_sent: false,
+            is_over: false,
+            view,
+            filter,
+            server,
+        }
+    }
+
+    /// Finds the start. The inner refusal is sent as an event, the outer one as the answer.
+    async fn open(&mut self, call: &Call, served: &Served, start: Start) -> Outcome<Outcome<()>> {
+        let range = range(call, served);
+        let store = &self.server.store;
+        let from = match start {
+            Start::After(revision) => revision,
+            Start::Initial(at_least) => {
+                wait_for(call, at_least).await?;
+                let page = store.list(&range, None, None, 0, None).map_err(|e| commit::failed(&e))?;
+                let filter = &self.filter;
+                self.initial = page.items.into_iter().filter(|s| filter.matches(s)).collect();
+                self.initial_at = page.revision;
+                page.revision
+            }
+        };
+        match store.watch(range, from) {
+            Ok(cursor) => self.cursor = Some(cursor),
+            Err(Error::Compacted { oldest }) => return Ok(Err(too_old(from, oldest))),
+            Err(error) => return Err(commit::failed(&error)),
+        }
+        Ok(Ok(()))
+    }
+
+    /// The next bytes; `None` at the end.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(ready) = self.ready.take() {
+                return Some(ready);
+            }
+            if self.is_over {
+                return None;
+            }
+            if let Err(refusal) = self.step().await {
+                self.fail(&refusal);
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Outcome<()> {
+        if !self.initial.is_empty() {
+            return self.send_initial().await;
+        }
+        if std::mem::take(&mut self.wants_end_mark) {
+            self.send_bookmark(self.initial_at, true);
+            return Ok(());
+        }
+        let Some(cursor) = &mut self.cursor else {
+            self.is_over = true;
+            return Ok(());
+        };
+        tokio::select! {
+            biased;
+            events = cursor.next() => match events {
+                Ok(events) => self.send(&events).await,
+                Err(Error::Compacted { oldest }) => Err(too_old(cursor.position(), oldest)),
+                Err(_) => {
+                    self.is_over = true;
+                    Ok(())
+                }
+            },
+            () = &mut self.ends => {
+                self.is_over = true;
+                self.send_progress();
+                Ok(())
+            }
+            () = &mut self.bookmark => {
+                self.bookmark = self.server.env.sleep(BOOKMARK_EVERY);
+                self.send_progress();
+                Ok(())
+            }
+        }
+    }
+
+    async fn send_initial(&mut self) -> Outcome<()> {
+        let mut out = Vec::new();
+        for _ in 0..INITIAL_CHUNK {
+            let Some(object) = self.initial.pop_front() else { break };
+            self.write(&mut out, "ADDED", &object, object.revision).await?;
+        }
+        self.ready = Some(out.into());
+        Ok(())
+    }
+
+    async fn send(&mut self, events: &[Arc<Event>]) -> Outcome<()> {
+        let mut out = Vec::new();
+        for event in events {
+            if let Some((kind, object)) = transition(&self.filter, event) {
+                let object = object.clone();
+                self.write(&mut out, kind, &object, event.revision).await?;
+            }
+        }
+        self.ready = (!out.is_empty()).then(|| out.into());
+        Ok(())
+    }
+
+    async fn write(
+        &mut self,
+        out: &mut Vec<u8>,
+        kind: &str,
+        object: &Stored,
+        revision: Revision,
+    ) -> Outcome<()> {
+        let plain = convert::plain(&self.view.served, stored::unpack(object)?).await?;
+        out.reserve(plain.len() + 96);
+        out.extend_from_slice(b"{\"type\":\"");
+        out.extend_from_slice(kind.as_bytes());
+        out.extend_from_slice(b"\",\"object\":");
+        let headers = !std::mem::replace(&mut self.columns_sent, true);
+        self.view.write(out, &plain, revision, Place::Alone, headers)?;
+        out.extend_from_slice(b"}\n");
+        self.server.metrics.watch_events.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Says how far the stream is, if the client wants to know.
+    fn send_progress(&mut self) {
+        let Some(cursor) = &self.cursor else { return };
+        if self.wants_bookmarks && self.initial.is_empty() {
+            let at = cursor.position().max(self.initial_at);
+            self.send_bookmark(at, false);
+        }
+    }
+
+    fn send_bookmark(&mut self, at: Revision, ends_initial: bool) {
+        let mut metadata = json!({"resourceVersion": at.to_string(), "creationTimestamp": null});
+        if ends_initial {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let resource = &self.view.served.resource;
+        let (kind, api_version) = match self.view.shape {
+            As::Object => (resource.kind.to_string(), resource.api_version()),
+            As::Partial(v) | As::PartialList(v) => {
+                ("PartialObjectMetadata".to_owned(), format!("meta.k8s.io/{v}"))
+            }
+            As::Table(v) => ("Table".to_owned(), format!("meta.k8s.io/{v}")),
+        };
+        let mut object = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata});
+        if let As::Table(_) = self.view.shape {
+            object["columnDefinitions"] = Value::Null;
+            object["rows"] = json!([]);
+        }
+        self.ready = Some(line("BOOKMARK", &object));
+    }
+
+    /// The last event of a watch that cannot go on.
+    fn fail(&mut self, refusal: &refuse::Refusal) {
+        self.is_over = true;
+        self.ready = Some(line("ERROR", &refuse::tree(&refusal.status, None)));
+    }
+}
+
+fn line(kind: &str, object: &Value) -> Bytes {
+    format!("{}\n", json!({"type": kind, "object": object})).into()
+}
+
+fn too_old(asked: Revision, oldest: Revision) -> Box<refuse::Refusal> {
+    expired(format!("too old resource version: {asked} ({oldest})"))
+}
+
+/// What an event is to a watcher that sees only what matches; an object that stops to match is shown as it was.
+fn transition<'a>(filter: &Filter, event: &'a Event) -> Option<(&'static str, &'a Arc<Stored>)> {
+    let was = event.before.as_ref().filter(|b| filter.matches(b));
+    if event.is_delete {
+        return was.map(|_| ("DELETED", &event.after));
+    }
+    match (was, filter.matches(&event.after)) {
+        (Some(_), true) => Some(("MODIFIED", &event.after)),
+        (Some(before), false) => Some(("DELETED", before)),
+        (None, true) => Some(("ADDED", &event.after)),
+        (None, false) => None,
+    }
+}
