@@ -1,7 +1,9 @@
 //! How many: pods counted once by revision and phase, limits resolved once, and the differences that follow.
 //!
 //! The arithmetic is OpenKruise's (`calculateDiffsWithExpectation`, master), told as three values:
-//! [`Limits`] from the spec, [`Census`] from the pods, [`Diffs`] from both.
+//! [`Limits`] from the spec, [`Census`] from the pods, [`Diffs`] from both. One thing differs: a pod that is marked for
+//! deletion and out of service counts against the ready pods that may be deleted; there it counts for nobody, and a
+//! release can fall below its budget.
 
 use api_meta::{IntOrPercent, Round};
 
@@ -64,6 +66,8 @@ pub struct Side {
     pub pre_deleting: i32,
     /// Marked for deletion, hook not yet awaited.
     pub to_delete: i32,
+    /// Of these, unavailable.
+    pub to_delete_unavailable: i32,
     /// Neither of both, and unavailable.
     pub unavailable: i32,
 }
@@ -88,8 +92,10 @@ pub struct Census {
 pub enum Kind {
     /// Waits for its preDelete hook.
     PreDeleting,
-    /// Marked for deletion.
+    /// Marked for deletion, in service.
     ToDelete,
+    /// Marked for deletion, not in service.
+    ToDeleteUnavailable,
     /// Not in service.
     Unavailable,
     /// In service.
@@ -104,6 +110,10 @@ impl Census {
         match kind {
             Kind::PreDeleting => side.pre_deleting += 1,
             Kind::ToDelete => side.to_delete += 1,
+            Kind::ToDeleteUnavailable => {
+                side.to_delete += 1;
+                side.to_delete_unavailable += 1;
+            }
             Kind::Unavailable => side.unavailable += 1,
             Kind::Available => {}
         }
@@ -195,7 +205,9 @@ impl Diffs {
             self.down_old = (total_old - census.old.to_delete - wanted_old).max(0);
         }
         if census.marked() > 0 || self.down > 0 {
-            let slack = limits.unavailable + census.total() - limits.replicas - census.unavailable();
+            let unavailable =
+                census.unavailable() + census.new.to_delete_unavailable + census.old.to_delete_unavailable;
+            let slack = limits.unavailable + census.total() - limits.replicas - unavailable;
             self.delete_ready_limit = slack.max(0);
         }
     }

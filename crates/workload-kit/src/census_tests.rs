@@ -2,18 +2,19 @@
 
 use super::*;
 
-/// N, n: at the update revision, available or not. O, o: at an old one. X, Y: marked for deletion, new or old.
+/// N, n: at the update revision, available or not. O, o: at an old one. X, x, Y, y: marked for deletion, new or old.
 /// P, Q: waiting for the preDelete hook, new or old.
 fn census(pods: &str) -> Census {
     let mut census = Census::default();
     for pod in pods.chars() {
         let kind = match pod.to_ascii_uppercase() {
+            'X' | 'Y' if pod.is_lowercase() => Kind::ToDeleteUnavailable,
             'X' | 'Y' => Kind::ToDelete,
             'P' | 'Q' => Kind::PreDeleting,
             _ if pod.is_lowercase() => Kind::Unavailable,
             _ => Kind::Available,
         };
-        census.add(matches!(pod, 'N' | 'n' | 'X' | 'P'), kind);
+        census.add(matches!(pod, 'N' | 'n' | 'X' | 'x' | 'P'), kind);
     }
     census
 }
@@ -70,6 +71,7 @@ fn scaling_and_specified_deletion() {
          5 0 1 0 XNNNn
          4 0 1 0 XXNNN
          4 0 1 0 NNN
+         5 0 2 0 xXNNN
          5 0 0 1 XNNNN
          5 0 0 1 XNNNNn
          5 0 0 1 XNNNNN
@@ -87,6 +89,7 @@ fn scaling_and_specified_deletion() {
             5 0 1 0 XNNNn          ->
             4 0 1 0 XXNNN          -> delete_ready_limit=2
             4 0 1 0 NNN            -> up=1 up_limit=1
+            5 0 2 0 xXNNN          -> delete_ready_limit=1
             5 0 0 1 XNNNN          -> up=1 up_limit=1 surge=1
             5 0 0 1 XNNNNn         -> surge=1
             5 0 0 1 XNNNNN         -> delete_ready_limit=1 surge=1

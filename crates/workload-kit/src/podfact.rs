@@ -60,7 +60,10 @@ fn container_trouble(pod: &Pod, status: &ContainerStatus) -> Option<String> {
     let reason = status.state.waiting.as_ref().map_or("", |w| w.reason.as_str());
     let image = pod.spec.containers.iter().chain(&pod.spec.init_containers).find(|c| c.name == *name);
     let image = image.map_or(status.image.as_str(), |c| c.image.as_str());
+    let message = status.state.waiting.as_ref().map_or("", |w| w.message.as_str());
     match reason {
+        // The node still speaks of the image before.
+        "ErrImagePull" | "ImagePullBackOff" if !message.is_empty() && !message.contains(image) => None,
         "ErrImagePull"
         | "ImagePullBackOff"
         | "ErrImageNeverPull"

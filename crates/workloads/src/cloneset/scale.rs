@@ -77,13 +77,12 @@ fn create(view: &View<'_>, diffs: &Diffs) -> Plan {
         let message =
             format!("scaleUp is limited because of scaleStrategy.maxUnavailable, limit: {}", diffs.up_limit);
         plan.note(Note::new(Severity::Warning, "ScaleUpLimited", message));
+        let begun = usize::try_from(diffs.up_limit).unwrap_or(0);
+        let told = view.budget_told(view.limits.scale_unavailable, begun);
         let held = format!(
-            "held: {} of {} missing pods not created yet, because {} unavailable and scaleStrategy.maxUnavailable is {} ({})",
+            "held: {} of {} missing pods not created yet, because {told} (scaleStrategy.maxUnavailable)",
             diffs.up - diffs.up_limit,
             diffs.up,
-            view.unavailable_names().len(),
-            view.limits.scale_unavailable,
-            listed(&view.unavailable_names()),
         );
         plan.note(why("ScaleUpLimited", held));
     }
@@ -123,14 +122,10 @@ fn within_budget<'m>(
         }
     }
     if !held.is_empty() {
-        let unavailable = view.unavailable_names();
-        let message = format!(
-            "held: {} not deleted yet, because {} of {} allowed pods are unavailable ({})",
-            listed(&held),
-            unavailable.len(),
-            view.limits.unavailable,
-            listed(&unavailable),
-        );
+        let surplus = i32::try_from(view.members.len()).unwrap_or(i32::MAX) - view.limits.replicas;
+        let begun = allowed.iter().filter(|m| m.is_available).count();
+        let told = view.budget_told(view.limits.unavailable.saturating_add(surplus), begun);
+        let message = format!("held: {} not deleted yet, because {told}", listed(&held));
         plan.note(why("DeleteLimited", message));
     }
     allowed

@@ -13,7 +13,7 @@ use workload_kit::lifecycle::{self, State};
 use workload_kit::{order, revision};
 
 use super::scale::set_state;
-use super::view::{Member, View, listed, pods, why};
+use super::view::{Member, View, pods, why};
 
 /// Name of the hold that the inPlaceUpdate hook has on the shared gate.
 pub(super) const PRE_UPDATE: &str = "preUpdateHook";
@@ -125,16 +125,10 @@ fn within_budget<'m>(
     }
     let held = waiting.len().min(count) - allowed.len();
     if held > 0 {
-        let names = view.unavailable_names();
         let begun = allowed.iter().filter(|m| m.is_available).count();
-        let message = format!(
-            "held: {} to be updated to {}, because {} of {limit} allowed pods are unavailable{}{}",
-            pods(held),
-            target.metadata.name,
-            names.len() + begun,
-            if names.is_empty() { String::new() } else { format!(" ({})", listed(&names)) },
-            if begun > 0 { format!(", {begun} of them from now on") } else { String::new() },
-        );
+        let told = view.budget_told(unavailable_max, begun);
+        let message =
+            format!("held: {} to be updated to {}, because {told}", pods(held), target.metadata.name);
         plan.note(why("UpdateHeld", message));
     }
     allowed

@@ -50,6 +50,7 @@ impl Member {
     fn kind(&self) -> Kind {
         match () {
             () if self.state == State::PreparingDelete => Kind::PreDeleting,
+            () if self.is_marked && !self.is_available => Kind::ToDeleteUnavailable,
             () if self.is_marked => Kind::ToDelete,
             () if !self.is_available => Kind::Unavailable,
             () => Kind::Available,
@@ -102,6 +103,15 @@ impl<'a> View<'a> {
     pub(super) fn updates_by_itself(&self) -> bool {
         let update = &self.spec.update_strategy;
         update.r#type == UpdateType::RollingUpdate && !update.rolling_update.paused
+    }
+
+    /// How far the budget is used, in words: "2 of 3 allowed pods are unavailable (a), 1 of them from now on".
+    pub(super) fn budget_told(&self, limit: i32, begun: usize) -> String {
+        let names = self.unavailable_names();
+        let listed = if names.is_empty() { String::new() } else { format!(" ({})", listed(&names)) };
+        let begun_told = if begun > 0 { format!(", {begun} of them from now on") } else { String::new() };
+        let verb = if limit == 1 { "pod is" } else { "pods are" };
+        format!("{} of {} allowed {verb} unavailable{listed}{begun_told}", names.len() + begun, limit.max(0))
     }
 
     /// Names of the members that are not available.

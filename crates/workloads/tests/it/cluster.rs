@@ -224,7 +224,8 @@ impl Cluster {
         if waits.is_none() || bad {
             let mut status = known.cloned().unwrap_or_else(|| json!({"name": name, "image": image}));
             let reason = if bad { "ErrImagePull" } else { "ContainerCreating" };
-            status["state"] = json!({"waiting": {"reason": reason}});
+            let message = format!("Back-off pulling image {image:?}");
+            status["state"] = json!({"waiting": {"reason": reason, "message": message}});
             status["wants"] = json!(image);
             return status;
         }

@@ -1,1 +1,293 @@
-//! properties
+//! What holds for every spec, every order of events and every crash, over many seeds.
+//!
+//! | property | what is checked |
+//! |---|---|
+//! | budgets | no action takes an available pod out of service below `replicas - maxUnavailable`; never more pods than `replicas + maxSurge` |
+//! | convergence | once the world is well again, everything is updated and available within a bound |
+//! | fixed point | after that nothing is planned, however often one looks |
+//! | independence | the order in which children are seen does not matter |
+//! | once | each pod's container is restarted once per release in place, however often the executor dies or doubles |
+
+use api_core::Pod;
+use api_meta::{Object, ObjectKey, Round};
+use api_workload::CloneSet;
+use reconcile::{Action, Plan, Thinker};
+use serde_json::{Value, json};
+use stdx::{Rng, SeededRng};
+use workloads::cloneset::Controller;
+
+use crate::cluster::Cluster;
+
+struct Dice(SeededRng);
+
+impl Dice {
+    fn new(seed: u64) -> Dice {
+        Dice(SeededRng::new(seed))
+    }
+
+    /// A number below `n`.
+    fn below(&self, n: u64) -> u64 {
+        self.0.next_u64() % n
+    }
+
+    fn chance(&self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
+    fn one_of<T: Clone>(&self, items: &[T]) -> T {
+        items[usize::try_from(self.below(items.len() as u64)).unwrap()].clone()
+    }
+
+    fn shuffle<T>(&self, items: &mut [T]) {
+        for i in (1..items.len()).rev() {
+            items.swap(i, usize::try_from(self.below(i as u64 + 1)).unwrap());
+        }
+    }
+}
+
+fn random_spec(dice: &Dice) -> Value {
+    let policy = dice.one_of(&["ReCreate", "InPlaceIfPossible", "InPlaceIfPossible", "InPlaceOnly"]);
+    let surge = if policy == "InPlaceOnly" {
+        json!(0)
+    } else {
+        dice.one_of(&[json!(0), json!(0), json!(1), json!("30%")])
+    };
+    let unavailable = match surge == json!(0) {
+        true => dice.one_of(&[json!(1), json!(2), json!("20%"), json!("50%")]),
+        false => dice.one_of(&[json!(0), json!(1), json!("40%")]),
+    };
+    json!({
+        "replicas": 1 + dice.below(9),
+        "minReadySeconds": dice.one_of(&[0, 0, 2]),
+        "scaleStrategy": {"maxUnavailable": dice.one_of(&[json!(3), json!("50%"), json!(100)])},
+        "updateStrategy": {"rollingUpdate": {
+            "podUpdatePolicy": policy, "maxSurge": surge, "maxUnavailable": unavailable,
+            "partition": dice.one_of(&[json!(0), json!(0), json!(2), json!("50%")]),
+            "inPlaceUpdateStrategy": {"gracePeriodSeconds": dice.one_of(&[0, 0, 2])},
+        }},
+    })
+}
+
+/// Something that users, nodes or chance do.
+fn disturb(cluster: &mut Cluster, dice: &Dice, version: &mut u32) {
+    let pods = cluster.active();
+    match dice.below(12) {
+        0 | 1 => {
+            *version += 1;
+            cluster.image(&format!("web:{version}"));
+        }
+        2 => cluster.image(&format!("web:{}", dice.below(u64::from(*version)) + 1)),
+        3 => {
+            cluster.bad_images.insert("web:bad".into());
+            cluster.image("web:bad");
+        }
+        4 => cluster.edit(|spec| spec["replicas"] = json!(1 + dice.below(9))),
+        5 if !pods.is_empty() => {
+            let name = dice.one_of(&pods).metadata.name;
+            cluster.bench.drop(&Pod::RESOURCE, &ObjectKey::new("shop", name));
+        }
+        6 if !pods.is_empty() => {
+            let name = dice.one_of(&pods).metadata.name;
+            cluster.edit(|spec| spec["scaleStrategy"]["podsToDelete"] = json!([name]));
+        }
+        7 if !pods.is_empty() => {
+            let name = dice.one_of(&pods).metadata.name;
+            cluster.pod(&name, |pod| pod["status"]["phase"] = json!("Failed"));
+        }
+        8 => {
+            cluster.bad_nodes.insert(format!("node-{}", dice.below(cluster.nodes)));
+        }
+        9 => cluster.bad_nodes.clear(),
+        10 => cluster.edit(|spec| spec["updateStrategy"]["rollingUpdate"]["paused"] = json!(dice.chance(50))),
+        _ => cluster.ready_after = dice.below(4),
+    }
+}
+
+/// Carries out a plan action by action; after each the budgets must hold. May die in the middle.
+fn carry_out(cluster: &mut Cluster, plan: &Plan, steps_max: usize, context: &str) {
+    let spec = cluster.set().read_spec().unwrap();
+    let rolling = &spec.update_strategy.rolling_update;
+    let surge =
+        if rolling.paused { 0 } else { rolling.max_surge.map_or(0, |s| s.of(spec.replicas, Round::Up)) };
+    let round = if surge == 0 { Round::Up } else { Round::Down };
+    let unavailable = rolling.max_unavailable.map_or(0, |s| s.of(spec.replicas, round));
+    let floor = usize::try_from((spec.replicas - unavailable).max(0)).unwrap();
+    let ceiling = usize::try_from(spec.replicas + surge).unwrap();
+    for action in plan.actions.iter().take(steps_max) {
+        let before = cluster.available();
+        cluster.act(action).unwrap_or_else(|e| panic!("{context}: {e:?} {action:?}"));
+        let after = cluster.available();
+        assert!(
+            after >= before || after >= floor,
+            "{context}: {after} of {floor} available after {action:?}\n{}",
+            cluster.table()
+        );
+        let creates = matches!(action, Action::Create { resource, .. } if resource.plural == "pods");
+        assert!(
+            !creates || cluster.active().len() <= ceiling,
+            "{context}: more than {ceiling} pods after {action:?}"
+        );
+    }
+}
+
+fn is_same_in_any_order(cluster: &Cluster, dice: &Dice, context: &str) {
+    let Some(mut seen) = Controller::observe(&cluster.bench.world, &cluster.key) else { return };
+    let plan = Controller::plan(&seen, cluster.bench.now);
+    dice.shuffle(&mut seen.pods);
+    dice.shuffle(&mut seen.leaving);
+    dice.shuffle(&mut seen.strays);
+    dice.shuffle(&mut seen.claims);
+    assert_eq!(Controller::plan(&seen, cluster.bench.now), plan, "{context}");
+}
+
+/// Looks and acts until at rest, dying now and then.
+fn act(cluster: &mut Cluster, dice: &Dice, context: &str) {
+    for _ in 0..80 {
+        is_same_in_any_order(cluster, dice, context);
+        let plan = cluster.plan();
+        if plan.is_quiet() {
+            return;
+        }
+        let steps_max = if dice.chance(20) { usize::try_from(dice.below(4)).unwrap() } else { usize::MAX };
+        carry_out(cluster, &plan, steps_max, context);
+    }
+    panic!("{context}: never at rest: {:#?}\n{}", cluster.plan(), cluster.table());
+}
+
+fn live_through(seed: u64) {
+    let dice = Dice::new(seed);
+    let spec = random_spec(&dice);
+    let context = format!("seed {seed}, {spec}");
+    let mut cluster = Cluster::with(spec);
+    let mut version = 1;
+    for _ in 0..40 {
+        if dice.chance(25) {
+            disturb(&mut cluster, &dice, &mut version);
+        }
+        act(&mut cluster, &dice, &context);
+        cluster.bench.pass(1);
+        cluster.run_nodes();
+    }
+    recover(&mut cluster);
+    for _ in 0..200 {
+        act(&mut cluster, &dice, &context);
+        let failed = cluster.pods().iter().filter(|p| p.is_finished()).count();
+        let status = cluster.set().status;
+        let wanted = cluster.set().read_spec().unwrap().replicas;
+        let whole =
+            [status.replicas, status.updated_replicas, status.updated_available_replicas] == [wanted; 3];
+        if whole && cluster.pods().len() - failed == usize::try_from(wanted).unwrap() {
+            assert!(cluster.plan().is_quiet(), "{context}");
+            let progress_left = cluster.set().status.conditions;
+            assert_eq!(progress_left, [], "{context}");
+            return;
+        }
+        cluster.bench.pass(1);
+        cluster.run_nodes();
+    }
+    panic!("{context}: not done\n{}", cluster.table());
+}
+
+/// Nodes and images are well again, and nothing holds the release back.
+fn recover(cluster: &mut Cluster) {
+    cluster.bad_nodes.clear();
+    cluster.bad_images.clear();
+    cluster.ready_after = 1;
+    cluster.edit(|spec| {
+        let rolling = &mut spec["updateStrategy"]["rollingUpdate"];
+        rolling["paused"] = json!(false);
+        rolling["partition"] = json!(0);
+    });
+}
+
+#[test]
+fn budgets_hold_and_everything_converges_whatever_happens() {
+    for seed in 0..80 {
+        live_through(seed);
+    }
+}
+
+/// Two executors: the second one works from what the first one saw, and is refused wherever that is no longer so.
+#[test]
+fn a_doubled_executor_changes_nothing_twice() {
+    for seed in 0..60 {
+        let dice = Dice::new(seed);
+        let replicas = 3 + dice.below(6);
+        let mut cluster = Cluster::with(json!({"replicas": replicas, "updateStrategy": {"rollingUpdate": {
+            "podUpdatePolicy": "InPlaceIfPossible", "maxUnavailable": dice.one_of(&[json!(1), json!("50%"), json!("100%")])}}}));
+        cluster.finish(30);
+        cluster.image("web:2");
+        let mut stale = Plan::new();
+        for _ in 0..200 {
+            for _ in 0..60 {
+                let plan = cluster.plan();
+                if plan.is_quiet() {
+                    break;
+                }
+                if dice.chance(50) {
+                    stale = plan.clone();
+                }
+                carry_out(&mut cluster, &plan, if dice.chance(30) { 1 } else { usize::MAX }, "doubled");
+                for action in &stale.actions {
+                    let _ = cluster.act(action);
+                }
+            }
+            if cluster.is_done() {
+                break;
+            }
+            cluster.bench.pass(1);
+            cluster.run_nodes();
+        }
+        assert!(cluster.is_done(), "seed {seed}\n{}", cluster.table());
+        for pod in cluster.active() {
+            let restarts: Vec<i32> = pod.status.container_statuses.iter().map(|s| s.restart_count).collect();
+            assert_eq!(restarts, [1, 0], "seed {seed} {}", pod.metadata.name);
+        }
+        assert_eq!(cluster.active().len(), usize::try_from(replicas).unwrap(), "seed {seed}");
+    }
+}
+
+#[test]
+fn twenty_percent_means_at_most_twenty_percent_at_every_moment() {
+    let mut cluster = Cluster::with(json!({"replicas": 20, "updateStrategy": {"rollingUpdate": {
+        "podUpdatePolicy": "InPlaceIfPossible", "maxUnavailable": "20%", "partition": 0}}}));
+    cluster.nodes = 1000;
+    cluster.finish(10);
+    let stuck = cluster.active()[7].clone();
+    cluster.bad_nodes.insert(stuck.spec.node_name.clone());
+    cluster.image("web:2");
+    let mut most = 0;
+    for _ in 0..60 {
+        loop {
+            let plan = cluster.plan();
+            if plan.is_quiet() {
+                break;
+            }
+            for action in &plan.actions {
+                cluster.act(action).unwrap();
+                let ready = cluster.active().iter().filter(|p| p.is_ready()).count();
+                most = most.max(20 - ready);
+            }
+        }
+        cluster.bench.pass(1);
+        cluster.run_nodes();
+        most = most.max(20 - cluster.active().iter().filter(|p| p.is_ready()).count());
+    }
+    let status = cluster.set().status;
+    assert_eq!((most, status.updated_replicas, status.updated_ready_replicas), (4, 20, 19));
+    let told = &status.conditions.iter().find(|c| c.r#type == "PodsStuck").unwrap().message;
+    assert!(told.contains(&stuck.metadata.name), "{told}");
+}
+
+#[test]
+fn a_large_set_is_created_in_bounded_plans() {
+    let mut cluster = Cluster::with(json!({"replicas": 1200}));
+    let key = cluster.key.clone();
+    let mut most = 0;
+    while let Some(plan) = cluster.bench.plan::<Controller>(&key).filter(|p| !p.is_quiet()) {
+        most = most.max(plan.actions.iter().filter(|a| matches!(a, Action::Create { .. })).count());
+        cluster.bench.apply(&plan).unwrap();
+    }
+    assert_eq!((most, cluster.active().len()), (500, 1200));
+    assert!(cluster.bench.get(&CloneSet::RESOURCE, &key).is_some());
+}

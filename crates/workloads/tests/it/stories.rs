@@ -41,7 +41,8 @@ fn a_new_set_gets_its_pods() {
           patch pods web-A: state Normal [None]
         3 s, 2 of 2 available
           patch clonesets/status web: 2 pods, 2 ready, 2 updated [None]
-    "#]].assert_eq(&story);
+    "#]]
+    .assert_eq(&story);
     assert!(cluster.is_done());
 }
 
@@ -56,10 +57,10 @@ fn an_image_change_goes_through_pods_in_place_within_budget() {
           create controllerrevisions web#2
           patch clonesets/status web: 3 pods, 3 ready, 0 updated [None]
           patch pods/status web-A: InPlaceUpdateReady=False, Ready=False [Restart]
-          (Why UpdateHeld) held: 2 pods to be updated to web#2, because 1 of 1 allowed pods are unavailable, 1 of them from now on
+          (Why UpdateHeld) held: 2 pods to be updated to web#2, because 1 of 1 allowed pod is unavailable, 1 of them from now on
           patch clonesets/status web: 3 pods, 2 ready, 0 updated [None]
           patch pods web-A: revision web#2, state Updating, main=web:2 [Restart]
-          (Why UpdateHeld) held: 2 pods to be updated to web#2, because 1 of 1 allowed pods are unavailable (web-A)
+          (Why UpdateHeld) held: 2 pods to be updated to web#2, because 1 of 1 allowed pod is unavailable (web-A)
           patch clonesets/status web: 3 pods, 2 ready, 1 updated [None]
         2 s, 2 of 3 available
           patch pods/status web-A: InPlaceUpdateReady=True [None]
@@ -67,10 +68,10 @@ fn an_image_change_goes_through_pods_in_place_within_budget() {
         3 s, 2 of 3 available
           patch clonesets/status web: 3 pods, 3 ready, 1 updated [None]
           patch pods/status web-B: InPlaceUpdateReady=False, Ready=False [Restart]
-          (Why UpdateHeld) held: 1 pod to be updated to web#2, because 1 of 1 allowed pods are unavailable, 1 of them from now on
+          (Why UpdateHeld) held: 1 pod to be updated to web#2, because 1 of 1 allowed pod is unavailable, 1 of them from now on
           patch clonesets/status web: 3 pods, 2 ready, 1 updated [None]
           patch pods web-B: revision web#2, state Updating, main=web:2 [Restart]
-          (Why UpdateHeld) held: 1 pod to be updated to web#2, because 1 of 1 allowed pods are unavailable (web-B)
+          (Why UpdateHeld) held: 1 pod to be updated to web#2, because 1 of 1 allowed pod is unavailable (web-B)
           patch clonesets/status web: 3 pods, 2 ready, 2 updated [None]
         5 s, 2 of 3 available
           patch pods/status web-B: InPlaceUpdateReady=True [None]
@@ -106,13 +107,13 @@ fn a_change_that_needs_new_pods_replaces_them() {
           create controllerrevisions web#2
           patch clonesets/status web: 2 pods, 2 ready, 0 updated [None]
           patch pods web-A: label apps.kruise.io/specified-delete="true" [None]
-          (Why UpdateHeld) held: 1 pod to be updated to web#2, because 1 of 1 allowed pods are unavailable, 1 of them from now on
+          (Why UpdateHeld) held: 1 pod to be updated to web#2, because 1 of 1 allowed pod is unavailable, 1 of them from now on
           delete pods web-A [RemovePod]
           patch clonesets/status web: 1 pods, 1 ready, 0 updated [None]
           create pods web-B
           patch clonesets/status web: 2 pods, 1 ready, 1 updated [None]
           patch pods/status web-B: InPlaceUpdateReady=True [None]
-          (Why UpdateHeld) held: 1 pod to be updated to web#2, because 1 of 1 allowed pods are unavailable (web-B)
+          (Why UpdateHeld) held: 1 pod to be updated to web#2, because 1 of 1 allowed pod is unavailable (web-B)
         1 s, 1 of 2 available
           patch pods web-B: state Normal [None]
         3 s, 1 of 2 available
@@ -142,7 +143,7 @@ fn surge_creates_before_it_deletes() {
           create pods web-A
           patch clonesets/status web: 3 pods, 2 ready, 1 updated [None]
           patch pods/status web-A: InPlaceUpdateReady=True [None]
-          (Why UpdateHeld) held: 1 pod to be updated to web#2, because 1 of 1 allowed pods are unavailable (web-A)
+          (Why UpdateHeld) held: 1 pod to be updated to web#2, because 1 of 1 allowed pod is unavailable (web-A)
         1 s, 2 of 3 available
           patch pods web-A: state Normal [None]
         3 s, 2 of 3 available
@@ -153,7 +154,7 @@ fn surge_creates_before_it_deletes() {
           create pods web-C
           patch clonesets/status web: 3 pods, 2 ready, 2 updated [None]
           patch pods/status web-C: InPlaceUpdateReady=True [None]
-          (Why DeleteLimited) held: web-D not deleted yet, because 1 of 0 allowed pods are unavailable (web-C)
+          (Why DeleteLimited) held: web-D not deleted yet, because 1 of 1 allowed pod is unavailable (web-C)
         4 s, 2 of 3 available
           patch pods web-C: state Normal [None]
         6 s, 2 of 2 available
@@ -182,7 +183,8 @@ fn partition_keeps_some_pods_old() {
           patch pods web-A: state Normal [None]
         3 s, 4 of 4 available
           patch clonesets/status web: 4 pods, 4 ready, 1 updated [None]
-    "#]].assert_eq(&cluster.story(6));
+    "#]]
+    .assert_eq(&cluster.story(6));
     let status = cluster.set().status;
     assert_eq!((status.updated_replicas, status.expected_updated_replicas), (1, 1));
     assert_ne!(status.current_revision, status.update_revision);
@@ -261,9 +263,6 @@ fn a_bad_image_stops_at_the_budget_and_can_be_taken_back() {
           patch pods web-A: revision web#3, state Updating, main=web:1 [Restart]
           patch pods web-B: revision web#3, state Updating, main=web:1 [Restart]
           (Why PodsStuck) 2 of 5 pods do not become ready: web-A on node-0 (image web:bad of container main cannot be pulled), web-B on node-1 (image web:bad of container main cannot be pulled)
-          patch clonesets/status web: 5 pods, 3 ready, 5 updated, PodsStuck: 2 of 5 pods do not become ready: web-A on node-0 (image web:1 of container main cannot be pulled), web-B on node-1 (image web:1 of container main cannot be pulled) [None]
-          (Why PodsStuck) 2 of 5 pods do not become ready: web-A on node-0 (image web:1 of container main cannot be pulled), web-B on node-1 (image web:1 of container main cannot be pulled)
-        1 s, 3 of 5 available
           patch clonesets/status web: 5 pods, 3 ready, 5 updated [None]
         2 s, 3 of 5 available
           patch pods/status web-A: InPlaceUpdateReady=True [None]
@@ -308,7 +307,8 @@ fn a_gate_closed_for_an_update_that_is_called_off_opens_again() {
           (Why UpdateHeld) held: 2 pods to be updated, because updateStrategy.rollingUpdate.paused is true
         1 s, 2 of 2 available
           patch clonesets/status web: 2 pods, 2 ready, 0 updated [None]
-    "#]].assert_eq(&cluster.story(4));
+    "#]]
+    .assert_eq(&cluster.story(4));
     assert_eq!(cluster.available(), 2);
     assert!(cluster.starts.values().all(|n| *n == 1));
 }
@@ -333,7 +333,8 @@ fn a_grace_period_lies_between_unready_and_the_change() {
           patch pods web-A: state Normal [None]
         6 s, 1 of 1 available
           patch clonesets/status web: 1 pods, 1 ready, 1 updated [None]
-    "#]].assert_eq(&cluster.story(8));
+    "#]]
+    .assert_eq(&cluster.story(8));
     assert!(cluster.is_done());
 }
 
@@ -347,12 +348,12 @@ fn pods_named_for_deletion_go_and_are_replaced() {
         0 s, 2 of 3 available
           patch clonesets/status web: 3 pods, 3 ready, 3 updated [None]
           delete pods web-A [RemovePod]
-          (Why DeleteLimited) held: web-B not deleted yet, because 0 of 1 allowed pods are unavailable ()
+          (Why DeleteLimited) held: web-B not deleted yet, because 1 of 1 allowed pod is unavailable, 1 of them from now on
           patch clonesets/status web: 2 pods, 2 ready, 2 updated [None]
           create pods web-C
           patch clonesets/status web: 3 pods, 2 ready, 3 updated [None]
           patch pods/status web-C: InPlaceUpdateReady=True [None]
-          (Why DeleteLimited) held: web-B not deleted yet, because 1 of 1 allowed pods are unavailable (web-C)
+          (Why DeleteLimited) held: web-B not deleted yet, because 1 of 1 allowed pod is unavailable (web-C)
           patch clonesets web: podsToDelete [String("web-B")] [None]
           patch clonesets/status web: 3 pods, 2 ready, 3 updated [None]
         1 s, 2 of 3 available
@@ -370,7 +371,8 @@ fn pods_named_for_deletion_go_and_are_replaced() {
           patch pods web-D: state Normal [None]
         6 s, 3 of 3 available
           patch clonesets/status web: 3 pods, 3 ready, 3 updated [None]
-    "#]].assert_eq(&cluster.story(14));
+    "#]]
+    .assert_eq(&cluster.story(14));
     assert!(cluster.is_done() && cluster.names().iter().all(|n| !gone.contains(n)));
     assert_eq!(cluster.set().read_spec().unwrap().scale_strategy.pods_to_delete, Vec::<String>::new());
 }
@@ -399,12 +401,12 @@ fn creation_pauses_while_too_many_pods_are_unavailable() {
           create pods web-A
           create pods web-B
           (Warning ScaleUpLimited) scaleUp is limited because of scaleStrategy.maxUnavailable, limit: 2
-          (Why ScaleUpLimited) held: 3 of 5 missing pods not created yet, because 0 unavailable and scaleStrategy.maxUnavailable is 2 ()
+          (Why ScaleUpLimited) held: 3 of 5 missing pods not created yet, because 2 of 2 allowed pods are unavailable, 2 of them from now on (scaleStrategy.maxUnavailable)
           patch clonesets/status web: 2 pods, 0 ready, 2 updated [None]
           patch pods/status web-B: InPlaceUpdateReady=True [None]
           patch pods/status web-A: InPlaceUpdateReady=True [None]
           (Warning ScaleUpLimited) scaleUp is limited because of scaleStrategy.maxUnavailable, limit: 0
-          (Why ScaleUpLimited) held: 3 of 3 missing pods not created yet, because 2 unavailable and scaleStrategy.maxUnavailable is 2 (web-B, web-A)
+          (Why ScaleUpLimited) held: 3 of 3 missing pods not created yet, because 2 of 2 allowed pods are unavailable (web-B, web-A) (scaleStrategy.maxUnavailable)
         1 s, 0 of 2 available
           patch pods web-B: state Normal [None]
           patch pods web-A: state Normal [None]
@@ -413,12 +415,12 @@ fn creation_pauses_while_too_many_pods_are_unavailable() {
           create pods web-C
           create pods web-D
           (Warning ScaleUpLimited) scaleUp is limited because of scaleStrategy.maxUnavailable, limit: 2
-          (Why ScaleUpLimited) held: 1 of 3 missing pods not created yet, because 0 unavailable and scaleStrategy.maxUnavailable is 2 ()
+          (Why ScaleUpLimited) held: 1 of 3 missing pods not created yet, because 2 of 2 allowed pods are unavailable, 2 of them from now on (scaleStrategy.maxUnavailable)
           patch clonesets/status web: 4 pods, 2 ready, 4 updated [None]
           patch pods/status web-D: InPlaceUpdateReady=True [None]
           patch pods/status web-C: InPlaceUpdateReady=True [None]
           (Warning ScaleUpLimited) scaleUp is limited because of scaleStrategy.maxUnavailable, limit: 0
-          (Why ScaleUpLimited) held: 1 of 1 missing pods not created yet, because 2 unavailable and scaleStrategy.maxUnavailable is 2 (web-D, web-C)
+          (Why ScaleUpLimited) held: 1 of 1 missing pods not created yet, because 2 of 2 allowed pods are unavailable (web-D, web-C) (scaleStrategy.maxUnavailable)
         4 s, 2 of 4 available
           patch pods web-D: state Normal [None]
           patch pods web-C: state Normal [None]
@@ -472,7 +474,8 @@ fn a_delete_hook_holds_a_pod_until_it_is_taken_off() {
           patch pods web-B: state Normal [None]
         3 s, 2 of 2 available
           patch clonesets/status web: 2 pods, 2 ready, 2 updated [None]
-    "#]].assert_eq(&story);
+    "#]]
+    .assert_eq(&story);
 }
 
 #[test]
@@ -536,7 +539,8 @@ fn update_hooks_are_asked_before_and_after() {
         0 s, 1 of 1 available
           patch pods web-A: state Normal [None]
           patch clonesets/status web: 1 pods, 1 ready, 1 updated [None]
-    "#]].assert_eq(&story);
+    "#]]
+    .assert_eq(&story);
     assert!(cluster.is_done());
 }
 
@@ -588,7 +592,8 @@ fn in_place_only_never_replaces_a_pod() {
         .without_ids(status.conditions.iter().map(|c| format!("{}: {}\n", c.r#type, c.message)).collect());
     expect_test::expect![[r#"
         FailedUpdate: find Pod web-A update strategy is InPlaceOnly but can not update in-place
-    "#]].assert_eq(&told);
+    "#]]
+    .assert_eq(&told);
 }
 
 #[test]
@@ -767,10 +772,10 @@ fn metadata_alone_changes_without_a_restart() {
           create controllerrevisions web#2
           patch clonesets/status web: 2 pods, 2 ready, 0 updated [None]
           patch pods web-A: revision web#2, state Updating [None]
-          (Why UpdateHeld) held: 1 pod to be updated to web#2, because 1 of 1 allowed pods are unavailable, 1 of them from now on
+          (Why UpdateHeld) held: 1 pod to be updated to web#2, because 1 of 1 allowed pod is unavailable, 1 of them from now on
           patch clonesets/status web: 2 pods, 2 ready, 1 updated [None]
           patch pods web-A: state Normal [None]
-          (Why UpdateHeld) held: 1 pod to be updated to web#2, because 1 of 1 allowed pods are unavailable (web-A)
+          (Why UpdateHeld) held: 1 pod to be updated to web#2, because 1 of 1 allowed pod is unavailable (web-A)
           patch clonesets/status web: 2 pods, 2 ready, 1 updated [None]
           patch pods web-B: revision web#2, state Updating [None]
           patch clonesets/status web: 2 pods, 2 ready, 2 updated [None]
