@@ -294,3 +294,38 @@ impl Object for PersistentVolumeClaim {
         &self.metadata
     }
 }
+
+/// An identity for pods.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceAccount {
+    /// Metadata.
+    pub metadata: ObjectMeta,
+}
+
+impl Object for ServiceAccount {
+    const RESOURCE: Resource = Resource::namespaced("", "v1", "serviceaccounts", "ServiceAccount");
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+}
+
+/// Named texts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConfigMap {
+    /// Metadata.
+    pub metadata: ObjectMeta,
+    /// Texts.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "crate::pod::null_is_default")]
+    pub data: BTreeMap<String, String>,
+}
+
+impl Object for ConfigMap {
+    const RESOURCE: Resource = Resource::namespaced("", "v1", "configmaps", "ConfigMap");
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+}

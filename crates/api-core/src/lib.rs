@@ -12,8 +12,8 @@ pub use apps::{
     ReplicaSetSpec, ReplicaSetStatus, RollingUpdateDeployment,
 };
 pub use core::{
-    EndpointSlice, Lease, LeaseSpec, Namespace, NamespaceSpec, NamespaceStatus, Node, NodeSpec, NodeStatus,
-    PersistentVolumeClaim, Service, ServicePort, ServiceSpec, Taint,
+    ConfigMap, EndpointSlice, Lease, LeaseSpec, Namespace, NamespaceSpec, NamespaceStatus, Node, NodeSpec,
+    NodeStatus, PersistentVolumeClaim, Service, ServiceAccount, ServicePort, ServiceSpec, Taint,
 };
 pub use pod::{
     Affinity, Container, ContainerPort, ContainerState, ContainerStateRunning, ContainerStateTerminated,

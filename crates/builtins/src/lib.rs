@@ -6,9 +6,11 @@
 //!
 //! What is absent: effects, clocks, queues (see `controller-host`), and the kinds not listed in [`rows`].
 
+pub mod account;
 pub mod deployment;
 pub mod endpointslice;
 mod kit;
+pub mod namespace;
 pub mod replicaset;
 
 use reconcile::Row;
@@ -19,5 +21,6 @@ pub fn rows() -> Vec<Row> {
         Row::of::<deployment::Deployments>(),
         Row::of::<replicaset::ReplicaSets>(),
         Row::of::<endpointslice::EndpointSlices>(),
+        Row::of::<account::Accounts>(),
     ]
 }

@@ -258,7 +258,7 @@ fn run_of_one_sort(actions: &[Action], start: usize) -> Range<usize> {
 
 /// A failure that says nothing about the plan: somebody else was quicker, and another look settles it.
 pub(crate) fn is_race(error: &Error) -> bool {
-    matches!(error.class(), Class::Conflict | Class::NotFound)
+    matches!(error.class(), Class::Conflict | Class::NotFound | Class::Exists)
 }
 
 /// Whether the namespace is going away, which is no news.
