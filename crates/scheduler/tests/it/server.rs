@@ -1,0 +1,254 @@
+//! As much of an API server as a scheduler meets: lists, watches, bindings one by one and in bulk, conditions, events.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use api_client::{Body, Error, Request, Response, Transport};
+use api_meta::{Reason, Status};
+use bytes::Bytes;
+use futures_util::stream;
+use serde_json::{Value, json};
+use stdx::BoxFuture;
+use tokio::sync::watch;
+
+/// What to do with the next binding instead of taking it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Mishap {
+    /// Say no.
+    Refuse,
+    /// Take it and lose the answer.
+    LoseAnswer,
+    /// Lose the request.
+    LoseRequest,
+}
+
+/// A server; clones share it.
+#[derive(Clone)]
+pub(crate) struct Server {
+    state: Arc<Mutex<State>>,
+    news: Arc<watch::Sender<u64>>,
+}
+
+#[derive(Default)]
+struct State {
+    objects: BTreeMap<String, Value>,
+    log: Vec<(String, &'static str, Value)>,
+    requests: Vec<String>,
+    mishaps: VecDeque<Mishap>,
+    bulk: Option<bool>,
+}
+
+type Answer = Result<Value, Status>;
+
+impl Server {
+    /// `bulk`: not announced, announced and served, or announced only.
+    pub(crate) fn new(bulk: Option<bool>) -> Server {
+        let state = State { bulk, ..State::default() };
+        Server { state: Arc::new(Mutex::new(state)), news: Arc::new(watch::Sender::new(0)) }
+    }
+
+    pub(crate) fn put(&self, collection: &str, object: Value) {
+        self.state.lock().unwrap().store(collection, object);
+        self.announce();
+    }
+
+    pub(crate) fn remove(&self, collection: &str, name: &str) {
+        let mut state = self.state.lock().unwrap();
+        let path = state.path(collection, name);
+        let object = state.objects.remove(&path).unwrap();
+        state.tell(collection, "DELETED", object);
+        drop(state);
+        self.announce();
+    }
+
+    pub(crate) fn mishap(&self, mishaps: &[Mishap]) {
+        self.state.lock().unwrap().mishaps.extend(mishaps);
+    }
+
+    /// Objects of a collection, in order of their names.
+    pub(crate) fn list(&self, collection: &str) -> Vec<Value> {
+        let state = self.state.lock().unwrap();
+        let mine = state.objects.iter().filter(|(path, _)| collection_of(path) == collection);
+        mine.map(|(_, o)| o.clone()).collect()
+    }
+
+    /// `pod -> node` of every pod.
+    pub(crate) fn places(&self) -> Vec<String> {
+        let place = |p: &Value| {
+            let node = p["spec"]["nodeName"].as_str().unwrap_or("-");
+            format!("{} -> {node}", p["metadata"]["name"].as_str().unwrap_or_default())
+        };
+        self.list("pods").iter().map(place).collect()
+    }
+
+    /// What was asked, watches left out.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.state.lock().unwrap().requests.clone()
+    }
+
+    fn announce(&self) {
+        self.news.send_modify(|n| *n += 1);
+    }
+
+    fn watch(&self, collection: String, from: usize) -> Response {
+        let start = (self.clone(), self.news.subscribe(), collection, from);
+        let lines = stream::unfold(start, |(server, mut news, collection, mut at)| async move {
+            loop {
+                let next = {
+                    let state = server.state.lock().unwrap();
+                    let found = state.log.iter().enumerate().skip(at).find(|(_, (c, ..))| *c == collection);
+                    found.map(|(i, (_, kind, object))| (i, json!({"type": kind, "object": object})))
+                };
+                if let Some((i, line)) = next {
+                    at = i + 1;
+                    return Some((Ok(Bytes::from(format!("{line}\n"))), (server, news, collection, at)));
+                }
+                news.changed().await.ok()?;
+            }
+        });
+        http::Response::new(Body::Stream(Box::pin(lines)))
+    }
+}
+
+impl Transport for Server {
+    fn send(&self, request: Request) -> BoxFuture<Result<Response, Error>> {
+        let server = self.clone();
+        Box::pin(async move {
+            let (path, query) =
+                (request.uri().path().to_owned(), request.uri().query().unwrap_or_default().to_owned());
+            if query.contains("watch=true") {
+                let from = query.split('&').find_map(|q| q.strip_prefix("resourceVersion=")?.parse().ok());
+                return Ok(server.watch(collection_of(&path).to_owned(), from.unwrap_or(0)));
+            }
+            let mut state = server.state.lock().unwrap();
+            state.requests.push(format!("{} {path}", request.method()));
+            let mishap = if path.ends_with("/binding") { state.mishaps.pop_front() } else { None };
+            if let Some(Mishap::LoseRequest) = mishap {
+                return Err(Error::Unreachable("lost".to_owned()));
+            }
+            let answer = match mishap {
+                Some(Mishap::Refuse) => Err(Status::failure(Reason::Forbidden, "not today")),
+                _ => state.answer(request.method().as_str(), &path, request.body()),
+            };
+            drop(state);
+            server.announce();
+            if let Some(Mishap::LoseAnswer) = mishap {
+                return Err(Error::Unreachable("lost".to_owned()));
+            }
+            Ok(match answer {
+                Ok(body) => respond(200, &body),
+                Err(status) => respond(status.code, &json!(status)),
+            })
+        })
+    }
+}
+
+impl State {
+    fn answer(&mut self, method: &str, path: &str, body: &Bytes) -> Answer {
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        match (method, path) {
+            ("GET", "/apis/knarr.dev/v1") if self.bulk.is_some() => {
+                Ok(json!({"resources": [{"name": "bindings"}]}))
+            }
+            ("POST", "/apis/knarr.dev/v1/bindings") if self.bulk == Some(true) => {
+                let items = body["items"].as_array().cloned().unwrap_or_default();
+                let results = items.iter().map(|i| {
+                    let text = |field: &str| i[field].as_str().unwrap_or_default();
+                    match self.bind(text("name"), text("uid"), text("node")) {
+                        Ok(_) => json!({"status": "Success", "code": 201}),
+                        Err(status) => json!(status),
+                    }
+                });
+                Ok(json!({"items": results.collect::<Vec<_>>()}))
+            }
+            ("POST", path) if path.ends_with("/binding") => {
+                let name = path.rsplit('/').nth(1).unwrap_or_default().to_owned();
+                let (uid, node) = (body["metadata"]["uid"].as_str(), body["target"]["name"].as_str());
+                self.bind(&name, uid.unwrap_or_default(), node.unwrap_or_default())
+            }
+            ("POST", path) if path.ends_with("/events") => {
+                self.store(collection_of(path), body.clone());
+                Ok(body)
+            }
+            ("PATCH", path) if path.ends_with("/status") => {
+                let path = path.trim_end_matches("/status");
+                let mut pod = self.get(path)?;
+                let fence = &body["metadata"]["resourceVersion"];
+                if !fence.is_null() && *fence != pod["metadata"]["resourceVersion"] {
+                    return Err(Status::failure(Reason::Conflict, "modified"));
+                }
+                pod["status"]["conditions"] = body["status"]["conditions"].clone();
+                self.store("pods", pod.clone());
+                Ok(pod)
+            }
+            ("PATCH", path) => {
+                let mut object = self.get(path)?;
+                for (key, value) in body.as_object().into_iter().flatten() {
+                    object[key] = value.clone();
+                }
+                self.store(collection_of(path), object.clone());
+                Ok(object)
+            }
+            ("GET", path) if path.matches('/').count() > 4 => self.get(path),
+            ("GET", path) => {
+                let mine = self.objects.iter().filter(|(p, _)| collection_of(p) == collection_of(path));
+                let items: Vec<&Value> = mine.map(|(_, o)| o).collect();
+                Ok(json!({"metadata": {"resourceVersion": self.log.len().to_string()}, "items": items}))
+            }
+            _ => Err(Status::failure(Reason::NotFound, "no such path")),
+        }
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.objects
+            .get(path)
+            .cloned()
+            .ok_or_else(|| Status::failure(Reason::NotFound, format!("{path} not found")))
+    }
+
+    fn bind(&mut self, name: &str, uid: &str, node: &str) -> Answer {
+        let mut pod = self.get(&self.path("pods", name))?;
+        if pod["metadata"]["uid"] != *uid {
+            return Err(Status::failure(Reason::Conflict, "another pod of that name"));
+        }
+        if !pod["spec"]["nodeName"].is_null() {
+            return Err(Status::failure(Reason::Conflict, format!("pod {name} is already assigned")));
+        }
+        pod["spec"]["nodeName"] = json!(node);
+        self.store("pods", pod);
+        Ok(json!({"status": "Success"}))
+    }
+
+    fn path(&self, collection: &str, name: &str) -> String {
+        match collection {
+            "nodes" | "namespaces" => format!("/api/v1/{collection}/{name}"),
+            _ => format!("/api/v1/namespaces/d/{collection}/{name}"),
+        }
+    }
+
+    fn store(&mut self, collection: &str, mut object: Value) {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        object["metadata"]["resourceVersion"] = json!((self.log.len() + 1).to_string());
+        let path = self.path(collection, &name);
+        let kind = if self.objects.contains_key(&path) { "MODIFIED" } else { "ADDED" };
+        self.objects.insert(path, object.clone());
+        self.tell(collection, kind, object);
+    }
+
+    fn tell(&mut self, collection: &str, kind: &'static str, mut object: Value) {
+        object["metadata"]["resourceVersion"] = json!((self.log.len() + 1).to_string());
+        self.log.push((collection.to_owned(), kind, object));
+    }
+}
+
+/// The plural in a path of either form.
+fn collection_of(path: &str) -> &str {
+    let parts: Vec<&str> = path.trim_start_matches("/api/v1/").split('/').collect();
+    if parts[0] == "namespaces" && parts.len() > 2 { parts[2] } else { parts[0] }
+}
+
+fn respond(code: u16, body: &Value) -> Response {
+    let mut response = http::Response::new(Body::Full(Bytes::from(body.to_string())));
+    *response.status_mut() = http::StatusCode::from_u16(code).unwrap_or_default();
+    response
+}
