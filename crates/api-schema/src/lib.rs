@@ -12,6 +12,7 @@
 //!
 //! What is absent: HTTP, storage, and the hand-written validation of single kinds (apiserver's kind table).
 
+pub mod crd;
 mod decode;
 mod default;
 mod fields;

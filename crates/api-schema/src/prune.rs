@@ -12,7 +12,7 @@ const EMBEDDED: [&str; 3] = ["apiVersion", "kind", "metadata"];
 /// Drops unspecified fields of a custom object, and nulls where they are not allowed; gives the paths of the former.
 /// Whole numbers lose their point (`2.0` is stored as `2`).
 ///
-/// `apiVersion`, `kind` and `metadata` of the root stay: they follow from no schema.
+/// `apiVersion`, `kind` and `metadata` of the root stay; within `metadata` the same rules hold if its shape is known.
 pub fn prune(schema: Schema<'_>, value: &mut Value) -> Vec<String> {
     let mut walk = Walk { types: schema.types, dropped: Vec::new() };
     numbers(value);
@@ -69,10 +69,14 @@ impl Walk<'_> {
         is_whole: bool,
     ) {
         map.retain(|name, v| {
+            let here = below(path, Step::Field(name));
             if is_whole && EMBEDDED.contains(&name.as_str()) {
+                // Of these only metadata has a shape, where the caller gave one.
+                if let (Some(field), true) = (set.fields.get(name), v.is_object()) {
+                    self.value(field.ty, v, &here);
+                }
                 return true;
             }
-            let here = below(path, Step::Field(name));
             match (set.fields.get(name), set.other) {
                 (Some(field), _) if v.is_null() => {
                     field.nullable || field.default.is_some() || set.preserve_unknown

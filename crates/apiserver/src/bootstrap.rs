@@ -38,6 +38,7 @@ impl ApiServer {
     /// # Errors
     /// When something is refused for another reason than being there.
     pub async fn bootstrap(self: &Arc<Self>) -> Result<(), BootstrapError> {
+        crate::crd::start(self);
         for name in NAMESPACES {
             let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
             self.ensure("/api/v1/namespaces", &object).await?;

@@ -17,7 +17,7 @@ use crate::answer;
 use crate::metrics::Metrics;
 use crate::pipeline;
 use crate::refuse::Outcome;
-use crate::registry::{ConvertFn, Registry, Served, Snapshot};
+use crate::registry::{ConvertFn, Facts, Registry, Served, Snapshot};
 use crate::request::{Accept, Form, Query, Target};
 use crate::who::{Authorizer, User};
 
@@ -58,6 +58,8 @@ pub struct Config {
     pub authorizer: Arc<dyn Authorizer>,
     /// In-process conversions of custom kinds by `plural.group`.
     pub converters: BTreeMap<String, ConvertFn>,
+    /// Behaviour of custom kinds that this process knows, by `plural.group`.
+    pub facts: BTreeMap<String, &'static Facts>,
     /// Discovery and OpenAPI.
     pub documents: Vec<Arc<dyn Documents>>,
     /// The way to node agents.
@@ -109,6 +111,7 @@ pub struct ApiServer {
     pub(crate) registry: Arc<Registry>,
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) converters: BTreeMap<String, ConvertFn>,
+    pub(crate) facts: BTreeMap<String, &'static Facts>,
     pub(crate) documents: Vec<Arc<dyn Documents>>,
     pub(crate) nodes: Arc<dyn Nodes>,
     pub(crate) version: Version,
@@ -134,6 +137,7 @@ impl ApiServer {
             registry: config.registry,
             authorizer: config.authorizer,
             converters: config.converters,
+            facts: config.facts,
             documents: config.documents,
             nodes: config.nodes,
             version: config.version,

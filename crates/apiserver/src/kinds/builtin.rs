@@ -32,6 +32,7 @@ fn one(kind: &'static Kind) -> Served {
         verbs: kind.verbs.iter().map(String::as_str).collect(),
         subresources,
         schema: Some((tables().types.clone(), kind.root)),
+        facts: if kind.group == "apiextensions.k8s.io" { &crate::crd::FACTS } else { base.facts },
         ..base
     }
 }

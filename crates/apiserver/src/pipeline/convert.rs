@@ -13,13 +13,26 @@ pub(crate) fn by_head(served: &Served, plain: &[u8]) -> bool {
 }
 
 /// The object in the version of the request.
-pub(crate) async fn to_served(served: &Served, object: Value) -> Outcome<Value> {
+pub(crate) async fn to_served(served: &Served, mut object: Value) -> Outcome<Value> {
+    reshape(served, &mut object);
     to(served, object, served.resource.api_version()).await
 }
 
 /// The object in the version of storage.
 pub(crate) async fn to_stored(served: &Served, object: Value) -> Outcome<Value> {
-    to(served, object, served.storage_api_version.clone()).await
+    let mut object = to(served, object, served.storage_api_version.clone()).await?;
+    reshape(served, &mut object);
+    Ok(object)
+}
+
+/// Brings an object in its stored version into the shape that its definition now gives that version.
+fn reshape(served: &Served, object: &mut Value) {
+    let Some((types, root)) = &served.stored_schema else { return };
+    if object["apiVersion"].as_str() == Some(&served.storage_api_version) {
+        let schema = api_schema::Schema { types, root: *root };
+        api_schema::prune(schema, object);
+        api_schema::apply_defaults(schema, object);
+    }
 }
 
 /// The object in another version; its metadata is not the converter's to change, beside labels and annotations.

@@ -10,6 +10,7 @@ use store::{Expect, Stored};
 
 use super::options;
 use crate::answer;
+use crate::crd;
 use crate::pipeline::commit::{self, Committed, Written};
 use crate::pipeline::{admit, decode, metadata};
 use crate::refuse::{self, Outcome, bad_request, cause, internal, not_found, not_supported, precondition};
@@ -270,6 +271,9 @@ fn mark(served: &Served, new: &mut Value, old: &Value, options: &Options, now: s
         if &*served.storage_key == "namespaces" && !metadata::is_terminating(old) {
             metadata::of(new).insert("deletionTimestamp".into(), metadata::moment(now));
             new["status"]["phase"] = json!("Terminating");
+        }
+        if &*served.storage_key == crd::STORAGE_KEY {
+            crd::mark_deleted(new, now);
         }
         return false;
     }
