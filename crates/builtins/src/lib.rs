@@ -9,6 +9,7 @@
 pub mod account;
 pub mod deployment;
 pub mod endpointslice;
+pub mod gc;
 mod kit;
 pub mod namespace;
 pub mod replicaset;
