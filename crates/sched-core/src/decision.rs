@@ -125,7 +125,7 @@ impl Rejection {
 }
 
 /// Kinds of change that can make a refused pod fit; a set.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hints(u16);
 
 impl Hints {

@@ -26,6 +26,8 @@ pub struct Queue {
     paused: BTreeSet<(Time, Arc<str>)>,
     /// By the time at which they are tried again anyway.
     refused: BTreeSet<(Time, Arc<str>)>,
+    /// The refused ones by what wakes them: few sets, many pods.
+    sleepers: BTreeMap<Hints, BTreeSet<Arc<str>>>,
     arrivals: u64,
 }
 
@@ -159,12 +161,8 @@ impl Queue {
         if hints == Hints::NONE || self.refused.is_empty() {
             return;
         }
-        let woken: Vec<Arc<str>> = self
-            .refused
-            .iter()
-            .filter(|(_, uid)| self.pods.get(uid).is_some_and(|w| w.wake.touches(hints)))
-            .map(|(_, uid)| uid.clone())
-            .collect();
+        let touched = self.sleepers.iter().filter(|(wake, _)| wake.touches(hints));
+        let woken: Vec<Arc<str>> = touched.flat_map(|(_, uids)| uids.iter().cloned()).collect();
         for uid in woken {
             self.rouse(&uid, now);
         }
@@ -228,6 +226,7 @@ impl Queue {
                 self.paused.insert((w.pause_ends, uid));
             }
             Place::Refused(until) => {
+                self.sleepers.entry(w.wake).or_default().insert(uid.clone());
                 self.refused.insert((until, uid));
             }
             Place::Gated | Place::InFlight => {}
@@ -240,7 +239,15 @@ impl Queue {
         match w.place {
             Place::Ready => self.ready.remove(&(Reverse(w.pod.demand.priority), w.since, w.arrival, uid)),
             Place::Paused => self.paused.remove(&(w.pause_ends, uid)),
-            Place::Refused(until) => self.refused.remove(&(until, uid)),
+            Place::Refused(until) => {
+                if let Some(uids) = self.sleepers.get_mut(&w.wake) {
+                    uids.remove(&uid);
+                    if uids.is_empty() {
+                        self.sleepers.remove(&w.wake);
+                    }
+                }
+                self.refused.remove(&(until, uid))
+            }
             Place::Gated | Place::InFlight => false,
         };
     }

@@ -1,7 +1,7 @@
 //! As much of an API server as a scheduler meets: lists, watches, bindings one by one and in bulk, conditions, events.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use api_client::{Body, Error, Request, Response, Transport};
 use api_meta::{Reason, Status};
@@ -48,26 +48,26 @@ impl Server {
     }
 
     pub(crate) fn put(&self, collection: &str, object: Value) {
-        self.state.lock().unwrap().store(collection, object);
+        self.lock().store(collection, object);
         self.announce();
     }
 
     pub(crate) fn remove(&self, collection: &str, name: &str) {
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.lock();
         let path = state.path(collection, name);
-        let object = state.objects.remove(&path).unwrap();
+        let object = state.objects.remove(&path).expect("a test removes what is there");
         state.tell(collection, "DELETED", object);
         drop(state);
         self.announce();
     }
 
     pub(crate) fn mishap(&self, mishaps: &[Mishap]) {
-        self.state.lock().unwrap().mishaps.extend(mishaps);
+        self.lock().mishaps.extend(mishaps);
     }
 
     /// Objects of a collection, in order of their names.
     pub(crate) fn list(&self, collection: &str) -> Vec<Value> {
-        let state = self.state.lock().unwrap();
+        let state = self.lock();
         let mine = state.objects.iter().filter(|(path, _)| collection_of(path) == collection);
         mine.map(|(_, o)| o.clone()).collect()
     }
@@ -83,7 +83,11 @@ impl Server {
 
     /// What was asked, watches left out.
     pub(crate) fn requests(&self) -> Vec<String> {
-        self.state.lock().unwrap().requests.clone()
+        self.lock().requests.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn announce(&self) {
@@ -95,7 +99,7 @@ impl Server {
         let lines = stream::unfold(start, |(server, mut news, collection, mut at)| async move {
             loop {
                 let next = {
-                    let state = server.state.lock().unwrap();
+                    let state = server.lock();
                     let found = state.log.iter().enumerate().skip(at).find(|(_, (c, ..))| *c == collection);
                     found.map(|(i, (_, kind, object))| (i, json!({"type": kind, "object": object})))
                 };
@@ -120,7 +124,7 @@ impl Transport for Server {
                 let from = query.split('&').find_map(|q| q.strip_prefix("resourceVersion=")?.parse().ok());
                 return Ok(server.watch(collection_of(&path).to_owned(), from.unwrap_or(0)));
             }
-            let mut state = server.state.lock().unwrap();
+            let mut state = server.lock();
             state.requests.push(format!("{} {path}", request.method()));
             let mishap = if path.ends_with("/binding") { state.mishaps.pop_front() } else { None };
             if let Some(Mishap::LoseRequest) = mishap {
