@@ -20,6 +20,7 @@ mod machine;
 mod memory;
 mod phase;
 mod probe;
+pub mod report;
 mod shape;
 mod status;
 

@@ -17,7 +17,6 @@
 mod address;
 mod config;
 mod nodes;
-mod patch;
 mod row;
 pub mod rules;
 mod sim;

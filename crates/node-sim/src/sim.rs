@@ -10,13 +10,13 @@ use api_core::{Node, Pod};
 use api_meta::{Object, ObjectKey};
 use futures_util::{StreamExt, stream};
 use node_core::Shape;
+use node_core::report::{self, Reasoned};
 use stdx::{Env, Time};
 use tokio::sync::mpsc;
 
 use crate::address::{self, Block};
 use crate::config::Config;
 use crate::nodes;
-use crate::patch::{self, Reasoned};
 use crate::row::{Images, Look, Row, Surroundings};
 use crate::rules::{OWNER, Rules};
 use crate::writes::{self, Fate, PodWrite};
@@ -226,9 +226,9 @@ impl Sim {
         }
         let look = self.look(id);
         let (Some(slot), Some(look), false) = (&mut self.slots[id as usize], look, is_same) else { return };
-        slot.reasoned |= patch::reasoned_at_server(&look.status, &pod.status);
-        if patch::is_told(&look.status, &pod.status) {
-            slot.written = patch::fingerprint(&look.status);
+        slot.reasoned |= report::reasoned_at_server(&look.status, &pod.status);
+        if report::is_told(&look.status, &pod.status) {
+            slot.written = report::fingerprint(&look.status);
         }
     }
 
@@ -326,7 +326,7 @@ impl Sim {
                 node.block.free(address);
             }
         }
-        let is_news = slot.written != patch::fingerprint(&look.status);
+        let is_news = slot.written != report::fingerprint(&look.status);
         if (is_news || (look.is_over && !slot.is_let_go)) && !slot.is_queued && !slot.is_writing {
             slot.is_queued = true;
             self.queue.push_back(id);
@@ -344,13 +344,13 @@ impl Sim {
             }
             let Some(look) = self.look_quietly(id) else { continue };
             let Some(slot) = &mut self.slots[id as usize] else { continue };
-            let written = patch::fingerprint(&look.status);
+            let written = report::fingerprint(&look.status);
             let is_final = look.is_over && !slot.is_let_go;
             if written == slot.written && !is_final {
                 continue;
             }
-            let body = patch::of(&slot.row.uid, &look.status, slot.reasoned);
-            slot.reasoned |= patch::reasoned(&look.status);
+            let body = report::of(&slot.row.uid, &look.status, slot.reasoned);
+            slot.reasoned |= report::reasoned(&look.status);
             slot.is_writing = true;
             self.writing += 1;
             let write = PodWrite {

@@ -6,10 +6,10 @@ use api_core::PodStatus;
 use serde_json::{Value, json};
 
 /// Which conditions, by their place in our status, carry a reason at the server. A patch that clears one must say so.
-pub(crate) type Reasoned = u8;
+pub type Reasoned = u8;
 
 /// The patch that makes a pod's status ours.
-pub(crate) fn of(uid: &str, status: &PodStatus, reasoned: Reasoned) -> Value {
+pub fn of(uid: &str, status: &PodStatus, reasoned: Reasoned) -> Value {
     let mut body = serde_json::to_value(status).expect("a status is plain data");
     if let Some(conditions) = body["conditions"].as_array_mut() {
         for (i, condition) in conditions.iter_mut().enumerate() {
@@ -24,7 +24,7 @@ pub(crate) fn of(uid: &str, status: &PodStatus, reasoned: Reasoned) -> Value {
 }
 
 /// The conditions that carry a reason in this status.
-pub(crate) fn reasoned(status: &PodStatus) -> Reasoned {
+pub fn reasoned(status: &PodStatus) -> Reasoned {
     let has_reason = |c: &api_meta::Condition| !c.reason.is_empty() || !c.message.is_empty();
     status
         .conditions
@@ -36,21 +36,21 @@ pub(crate) fn reasoned(status: &PodStatus) -> Reasoned {
 }
 
 /// The conditions of `ours` that carry a reason in what the server has.
-pub(crate) fn reasoned_at_server(ours: &PodStatus, server: &PodStatus) -> Reasoned {
+pub fn reasoned_at_server(ours: &PodStatus, server: &PodStatus) -> Reasoned {
     let place = |kind: &str| ours.conditions.iter().position(|c| c.r#type == kind);
     let theirs = server.conditions.iter().filter(|c| !c.reason.is_empty() || !c.message.is_empty());
     theirs.filter_map(|c| place(&c.r#type)).filter(|i| *i < 8).fold(0, |m, i| m | 1 << i)
 }
 
 /// A number that tells statuses apart.
-pub(crate) fn fingerprint(status: &PodStatus) -> u64 {
+pub fn fingerprint(status: &PodStatus) -> u64 {
     let mut hasher = DefaultHasher::new();
     serde_json::to_vec(status).expect("a status is plain data").hash(&mut hasher);
     hasher.finish()
 }
 
 /// Whether the server's status says all that ours says.
-pub(crate) fn is_told(ours: &PodStatus, server: &PodStatus) -> bool {
+pub fn is_told(ours: &PodStatus, server: &PodStatus) -> bool {
     let conditions = ours.conditions.iter().all(|c| server.conditions.contains(c));
     conditions
         && (&ours.phase, &ours.reason, &ours.message) == (&server.phase, &server.reason, &server.message)

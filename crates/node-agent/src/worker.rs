@@ -1,0 +1,144 @@
+//! One pod of this agent: its newest form, what the machine remembers of it, and what was told of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use api_core::{Container, Pod, PodStatus, Probe};
+use node_core::report::{self, Reasoned};
+use node_core::{ContainerFact, Deletion, Gate, Memory, Outcome, PodView, ProbeKind, Shape, decide};
+use stdx::Time;
+
+use crate::resolve::Sources;
+use crate::runtime::{Refusal, Remark};
+
+/// Whether the pod's address and volumes are there.
+pub(crate) enum Preparation {
+    /// To be asked for, not before this time.
+    Wanted(Time),
+    /// Under way.
+    Asked,
+    /// Done.
+    Done(Arc<Sources>),
+}
+
+/// One pod.
+pub(crate) struct Worker {
+    pub(crate) pod: Arc<Pod>,
+    pub(crate) shape: Arc<Shape>,
+    pub(crate) memory: Memory,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) preparation: Preparation,
+    pub(crate) refusal: Option<Refusal>,
+    pub(crate) deletion: Deletion,
+    pub(crate) wake: Option<Time>,
+    pub(crate) remarks: BTreeSet<Remark>,
+    /// Messages of failed probes already told, by container and kind; a success clears them.
+    pub(crate) unhealthy: BTreeMap<(usize, ProbeKind), String>,
+    reported: u64,
+    reasoned: Reasoned,
+    is_first: bool,
+    is_let_go: bool,
+}
+
+impl Worker {
+    pub(crate) fn new(pod: Pod, address: Option<IpAddr>) -> Worker {
+        let shape = Arc::new(Shape::of(&pod.spec));
+        Worker {
+            memory: Memory::recover(&shape, &pod.status),
+            address: address.or_else(|| pod.status.pod_ip.parse().ok()),
+            preparation: Preparation::Wanted(Time::default()),
+            refusal: None,
+            deletion: deletion(&pod, &shape),
+            wake: None,
+            remarks: BTreeSet::new(),
+            unhealthy: BTreeMap::new(),
+            reported: 0,
+            reasoned: 0,
+            is_first: true,
+            is_let_go: false,
+            pod: Arc::new(pod),
+            shape,
+        }
+    }
+
+    /// Takes in the newest form of the object.
+    pub(crate) fn update(&mut self, pod: Pod) {
+        self.shape = Arc::new(Shape::of(&pod.spec));
+        if self.deletion != Deletion::Gone {
+            self.deletion = deletion(&pod, &self.shape);
+        }
+        self.pod = Arc::new(pod);
+    }
+
+    pub(crate) fn decide(&mut self, facts: &[ContainerFact], host: &str, now: Time) -> Outcome {
+        let conditions = &self.pod.status.conditions;
+        let gates: Vec<Gate> = self.shape.gates.iter().map(|kind| Gate::of(conditions, kind)).collect();
+        let address = self.address.map(|a| a.to_string()).unwrap_or_default();
+        let blocked = match (&self.refusal, &self.preparation) {
+            (Some(refusal), _) => Some((refusal.reason.as_str(), refusal.message.as_str())),
+            (None, Preparation::Done(_)) => None,
+            (None, _) => Some(("ContainerCreating", "")),
+        };
+        let view = PodView {
+            namespace: &self.pod.metadata.namespace,
+            name: &self.pod.metadata.name,
+            uid: &self.pod.metadata.uid,
+            generation: self.pod.metadata.generation,
+            shape: &self.shape,
+            deletion: self.deletion,
+            gates: &gates,
+            address: &address,
+            host_address: host,
+            blocked,
+        };
+        decide(&mut self.memory, &view, facts, now)
+    }
+
+    /// Whether its address and volumes are needed and not yet there.
+    pub(crate) fn wants_preparation(&self, now: Time) -> bool {
+        let is_time = matches!(self.preparation, Preparation::Wanted(at) if at <= now);
+        is_time && self.deletion == Deletion::None && !self.memory.phase().is_final()
+    }
+
+    /// The patch that tells the server, when there is something to tell.
+    pub(crate) fn news(&mut self, status: &PodStatus, is_over: bool) -> Option<(serde_json::Value, bool)> {
+        let fingerprint = report::fingerprint(status);
+        if std::mem::take(&mut self.is_first) {
+            self.reasoned = report::reasoned_at_server(status, &self.pod.status);
+            if report::is_told(status, &self.pod.status) {
+                self.reported = fingerprint;
+            }
+        }
+        let is_final = is_over && self.deletion != Deletion::Gone && !self.is_let_go;
+        if (fingerprint == self.reported && !is_final) || self.deletion == Deletion::Gone {
+            return None;
+        }
+        let patch = report::of(&self.pod.metadata.uid, status, self.reasoned);
+        self.reasoned |= report::reasoned(status);
+        self.reported = fingerprint;
+        self.is_let_go |= is_final;
+        Some((patch, is_final))
+    }
+
+    /// A container of the spec by its place in the shape.
+    pub(crate) fn container(&self, place: usize) -> Option<&Container> {
+        self.pod.spec.init_containers.iter().chain(&self.pod.spec.containers).nth(place)
+    }
+
+    pub(crate) fn probe(&self, place: usize, kind: ProbeKind) -> Option<&Probe> {
+        let container = self.container(place)?;
+        match kind {
+            ProbeKind::Startup => container.startup_probe.as_ref(),
+            ProbeKind::Readiness => container.readiness_probe.as_ref(),
+            ProbeKind::Liveness => container.liveness_probe.as_ref(),
+        }
+    }
+}
+
+fn deletion(pod: &Pod, shape: &Shape) -> Deletion {
+    match pod.metadata.deletion_timestamp {
+        None => Deletion::None,
+        Some(_) => Deletion::Asked(pod.metadata.deletion_grace_period_seconds.unwrap_or(shape.grace_secs)),
+    }
+}
