@@ -147,15 +147,20 @@ pub(crate) async fn discover(client: Client, env: Env) -> Bulk {
     }
 }
 
+/// A Binding, fenced by the pod's identity.
+fn binding(bind: &Bind) -> Value {
+    let pod = &bind.pod;
+    json!({
+        "apiVersion": "v1", "kind": "Binding",
+        "metadata": {"namespace": pod.key.namespace, "name": pod.key.name, "uid": &*pod.uid},
+        "target": {"apiVersion": "v1", "kind": "Node", "name": &*bind.placement.node},
+    })
+}
+
 async fn one(client: &Client, env: &Env, bind: &Bind) -> Fate {
     let pod = &bind.pod;
     let key = (pod.key.namespace.as_str(), pod.key.name.as_str());
-    let body = json!({
-        "apiVersion": "v1", "kind": "Binding",
-        "metadata": {"namespace": key.0, "name": key.1, "uid": &*pod.uid},
-        "target": {"apiVersion": "v1", "kind": "Node", "name": &*bind.placement.node},
-    });
-    match client.post::<serde::de::IgnoredAny>(&Pod::RESOURCE, key, "binding", &body).await {
+    match client.post::<serde::de::IgnoredAny>(&Pod::RESOURCE, key, "binding", &binding(bind)).await {
         Ok(_) => Fate::Bound,
         Err(error) => after(client, env, bind, &error).await,
     }
@@ -192,15 +197,9 @@ struct Results {
     items: Vec<Status>,
 }
 
-/// Binds many pods with one request; each has its own outcome.
+/// Binds many pods with one request: a list of Bindings up, a list of Statuses back, in the same order.
 async fn many(client: Client, env: Env, binds: Vec<Bind>) -> Batch {
-    let items: Vec<Value> = binds
-        .iter()
-        .map(|b| {
-            let pod = &b.pod;
-            json!({"namespace": pod.key.namespace, "name": pod.key.name, "uid": &*pod.uid, "node": &*b.placement.node})
-        })
-        .collect();
+    let items: Vec<Value> = binds.iter().map(binding).collect();
     let body = json!({"apiVersion": "knarr.dev/v1", "kind": "BindingList", "items": items});
     let bytes = Bytes::from(body.to_string());
     let answer = client.json::<Results>(Method::POST, BULK, &[], Some(("application/json", bytes))).await;

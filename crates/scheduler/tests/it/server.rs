@@ -38,7 +38,7 @@ struct State {
     bulk: Option<bool>,
 }
 
-type Answer = Result<Value, Status>;
+type Answer = Result<Value, Box<Status>>;
 
 impl Server {
     /// `bulk`: not announced, announced and served, or announced only.
@@ -131,7 +131,7 @@ impl Transport for Server {
                 return Err(Error::Unreachable("lost".to_owned()));
             }
             let answer = match mishap {
-                Some(Mishap::Refuse) => Err(Status::failure(Reason::Forbidden, "not today")),
+                Some(Mishap::Refuse) => Err(Box::new(Status::failure(Reason::Forbidden, "not today"))),
                 _ => state.answer(request.method().as_str(), &path, request.body()),
             };
             drop(state);
@@ -157,8 +157,9 @@ impl State {
             ("POST", "/apis/knarr.dev/v1/bindings") if self.bulk == Some(true) => {
                 let items = body["items"].as_array().cloned().unwrap_or_default();
                 let results = items.iter().map(|i| {
-                    let text = |field: &str| i[field].as_str().unwrap_or_default();
-                    match self.bind(text("name"), text("uid"), text("node")) {
+                    let text = |part: &str, field: &str| i[part][field].as_str().unwrap_or_default();
+                    match self.bind(text("metadata", "name"), text("metadata", "uid"), text("target", "name"))
+                    {
                         Ok(_) => json!({"status": "Success", "code": 201}),
                         Err(status) => json!(status),
                     }
@@ -179,7 +180,7 @@ impl State {
                 let mut pod = self.get(path)?;
                 let fence = &body["metadata"]["resourceVersion"];
                 if !fence.is_null() && *fence != pod["metadata"]["resourceVersion"] {
-                    return Err(Status::failure(Reason::Conflict, "modified"));
+                    return Err(Box::new(Status::failure(Reason::Conflict, "modified")));
                 }
                 pod["status"]["conditions"] = body["status"]["conditions"].clone();
                 self.store("pods", pod.clone());
@@ -199,7 +200,7 @@ impl State {
                 let items: Vec<&Value> = mine.map(|(_, o)| o).collect();
                 Ok(json!({"metadata": {"resourceVersion": self.log.len().to_string()}, "items": items}))
             }
-            _ => Err(Status::failure(Reason::NotFound, "no such path")),
+            _ => Err(Box::new(Status::failure(Reason::NotFound, "no such path"))),
         }
     }
 
@@ -207,16 +208,19 @@ impl State {
         self.objects
             .get(path)
             .cloned()
-            .ok_or_else(|| Status::failure(Reason::NotFound, format!("{path} not found")))
+            .ok_or_else(|| Box::new(Status::failure(Reason::NotFound, format!("{path} not found"))))
     }
 
     fn bind(&mut self, name: &str, uid: &str, node: &str) -> Answer {
         let mut pod = self.get(&self.path("pods", name))?;
         if pod["metadata"]["uid"] != *uid {
-            return Err(Status::failure(Reason::Conflict, "another pod of that name"));
+            return Err(Box::new(Status::failure(Reason::Conflict, "another pod of that name")));
         }
         if !pod["spec"]["nodeName"].is_null() {
-            return Err(Status::failure(Reason::Conflict, format!("pod {name} is already assigned")));
+            return Err(Box::new(Status::failure(
+                Reason::Conflict,
+                format!("pod {name} is already assigned"),
+            )));
         }
         pod["spec"]["nodeName"] = json!(node);
         self.store("pods", pod);
