@@ -44,7 +44,25 @@ pub fn plan(seen: &Observed, now: Time) -> Plan {
         // Both are fenced by the version of the set: one after the other.
         plan.extend(tidy::steps(&view));
     }
-    plan
+    harmless_first(plan)
+}
+
+/// The same plan with what endangers nobody first: the executor stops at the first action that is refused or held, and a
+/// restart that has to wait must not keep a pod that is done from going back into service.
+fn harmless_first(plan: Plan) -> Plan {
+    let mut order: Vec<usize> = (0..plan.actions.len()).collect();
+    order.sort_by_key(|i| {
+        let action = &plan.actions[*i];
+        // Creation keeps its place after its fence.
+        let creates = matches!(action, Action::Create { .. } | Action::Require { .. });
+        (action.risk(), creates)
+    });
+    let mut place = vec![0; order.len()];
+    order.iter().enumerate().for_each(|(new, old)| place[*old] = new);
+    let after = plan.after.into_iter().map(|(note, action)| (note, place[action])).collect();
+    let mut actions: Vec<Option<Action>> = plan.actions.into_iter().map(Some).collect();
+    let actions = order.iter().filter_map(|i| actions[*i].take()).collect();
+    Plan { actions, after, notes: plan.notes, wake: plan.wake }
 }
 
 /// Scales; updates only when there was nothing to scale.

@@ -1,5 +1,7 @@
 //! CloneSets against a server in memory and nodes that behave, misbehave, and are slow.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of a test may panic as the test itself")]
+
 mod cluster;
 mod properties;
 mod stories;
