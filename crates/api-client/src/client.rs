@@ -278,7 +278,8 @@ impl Client {
         self.send_as(JSON, method, path, query, body).await
     }
 
-    async fn send_as(
+    /// The same, asking for another form of the answer, such as a Table.
+    pub async fn send_as(
         &self,
         accept: &str,
         method: Method,

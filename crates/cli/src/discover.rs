@@ -33,7 +33,9 @@ pub enum Unknown {
     #[error("the server doesn't have a resource type {0:?}")]
     Word(String),
     /// The head of a manifest.
-    #[error("no matches for kind {kind:?} in version {api_version:?}; if it is a custom kind, apply its definition first")]
+    #[error(
+        "no matches for kind {kind:?} in version {api_version:?}; if it is a custom kind, apply its definition first"
+    )]
     Kind {
         /// Its kind.
         kind: String,
@@ -150,7 +152,9 @@ impl Catalogue {
 
     fn named(&self, word: &str, fits: impl Fn(&Resource) -> bool) -> Option<&Entry> {
         let word = word.to_ascii_lowercase();
-        let exact = |e: &&Entry| e.resource.plural == word || e.singular == word || e.resource.kind.to_lowercase() == word;
+        let exact = |e: &&Entry| {
+            e.resource.plural == word || e.singular == word || e.resource.kind.to_lowercase() == word
+        };
         let mut fitting = self.entries.iter().filter(|e| fits(&e.resource));
         let exact = fitting.clone().find(exact);
         exact.or_else(|| fitting.find(|e| e.short_names.contains(&word)))
@@ -163,7 +167,8 @@ impl Catalogue {
 
     /// The resource of a manifest.
     pub fn kind(&self, api_version: &str, kind: &str) -> Result<&Entry, Unknown> {
-        let found = self.entries.iter().find(|e| e.resource.kind == kind && e.resource.api_version() == api_version);
+        let found =
+            self.entries.iter().find(|e| e.resource.kind == kind && e.resource.api_version() == api_version);
         found.ok_or_else(|| Unknown::Kind { kind: kind.to_owned(), api_version: api_version.to_owned() })
     }
 }

@@ -61,7 +61,7 @@ impl Releases {
                 eprintln!("{}: was applied before; going on from there", step.title);
             } else {
                 eprintln!("{}", step.title);
-                cli::apply_all(client, &step.manifests).await?;
+                cli::apply_all(client, env, &step.manifests).await?;
             }
             cli::follow(client, env, &step.manifests).await?;
             applied.insert(self.dir.clone(), index + 1);

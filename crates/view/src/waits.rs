@@ -80,7 +80,7 @@ fn own_waits(workload: &Value, events: &[Value], now: Time) -> Vec<String> {
 /// Notes of planners that say what holds a step back.
 fn is_wait(event: &Value) -> bool {
     let reason = event["reason"].as_str().unwrap_or_default();
-    ["Waiting", "Wait", "Held", "Blocked", "Paused"].iter().any(|w| reason.contains(w))
+    ["Wait", "Held", "Limited", "Blocked", "Paused", "Partition", "Hook", "Stuck"].iter().any(|w| reason.contains(w))
 }
 
 /// When an event was seen last.
