@@ -25,6 +25,8 @@ pub struct HostConfig {
     pub expect_max: Duration,
     /// How long one request may take.
     pub request_max: Duration,
+    /// Whether it also deletes namespaces and collects garbage: only where no other controller manager does.
+    pub duties: bool,
     /// The lease that makes one of several hosts the active one; none when there is only one host.
     pub lease: Option<LeaseConfig>,
 }
@@ -48,12 +50,18 @@ impl HostConfig {
             rates: Rates {
                 restart: Rate { burst: 1000, per_second: 100 },
                 remove_pod: Rate { burst: 2000, per_second: 200 },
-                destroy: Rate { burst: 500, per_second: 50 },
+                destroy: Rate { burst: 1000, per_second: 100 },
             },
             expect_max: Duration::from_secs(30),
             request_max: Duration::from_secs(30),
+            duties: false,
             lease: None,
         }
+    }
+
+    /// The same, with the duties of a cluster's own controller manager.
+    pub fn with_duties(self) -> HostConfig {
+        HostConfig { duties: true, ..self }
     }
 
     /// One of several hosts, of which the holder of the lease acts.

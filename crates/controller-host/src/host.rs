@@ -21,7 +21,7 @@ use crate::handle::{Handle, Whys};
 use crate::lease::Election;
 use crate::metrics::Metrics;
 use crate::mirror::{self, Tiding};
-use crate::{Clients, HostConfig, tell};
+use crate::{Clients, HostConfig, dynamic, tell};
 
 /// Changes taken in before keys are planned again.
 const TIDINGS_MAX: usize = 512;
@@ -165,6 +165,8 @@ impl Host {
     }
 
     async fn own(&mut self) {
+        let start = || dynamic::start(&self.env, &self.clients, &self.permit, &self.config, &self.metrics);
+        let _duties = self.config.duties.then(start);
         let (inbox, mut tidings) = mpsc::channel(mirror::INBOX);
         for (number, mirror) in self.mirrors.iter().enumerate() {
             let reader = mirror.readers.first().map_or(0, |(lane, _)| *lane);

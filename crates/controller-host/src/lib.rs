@@ -10,6 +10,7 @@
 //! was written for it before; plans of one key never overlap. What is absent: decisions, kinds, and retries of single writes.
 
 mod config;
+mod dynamic;
 mod events;
 mod execute;
 mod handle;
@@ -21,5 +22,6 @@ mod mirror;
 mod tell;
 
 pub use config::{Clients, HostConfig, LeaseConfig, over};
+pub use dynamic::duties;
 pub use handle::Handle;
 pub use host::{Host, HostError};

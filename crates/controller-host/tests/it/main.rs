@@ -1,5 +1,8 @@
 //! The host against an API server in memory, in virtual time.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
+
+mod dynamic;
 mod host;
 mod server;
 

@@ -95,6 +95,9 @@ impl Server {
     }
 
     fn answer(&self, request: &Request) -> Result<Response, Status> {
+        if let Some(found) = discovery(request.uri().path()) {
+            return Ok(respond(200, &found));
+        }
         let route = Route::of(request);
         let method = request.method().as_str();
         let mut state = self.state.lock().unwrap();
@@ -184,7 +187,8 @@ impl State {
     fn get(&self, route: &Route) -> Result<Value, Status> {
         self.objects.get(&route.id()).cloned().ok_or_else(|| {
             let message = format!("{} {:?} not found", route.collection, route.name);
-            Status::failure(Reason::NotFound, message)
+            let details = api_meta::StatusDetails { name: route.name.clone(), ..Default::default() };
+            Status::failure(Reason::NotFound, message).with_details(details)
         })
     }
 
@@ -215,7 +219,7 @@ impl State {
         if route.subresource == "finalize" {
             object["spec"]["finalizers"] = body["spec"]["finalizers"].clone();
         } else {
-            merge(&mut object, body);
+            merge(&mut object, body, route.strategic);
         }
         if self.objects[&route.id()] == object {
             return Ok(object);
@@ -256,6 +260,24 @@ impl State {
     }
 }
 
+/// What is served, as far as dynamic controllers look.
+fn discovery(path: &str) -> Option<Value> {
+    let kind = |name: &str, kind: &str, namespaced: bool| {
+        let verbs = ["get", "list", "watch", "create", "patch", "delete"];
+        json!({"name": name, "kind": kind, "namespaced": namespaced, "verbs": verbs})
+    };
+    Some(match path {
+        "/api" => json!({"versions": ["v1"]}),
+        "/apis" => json!({"groups": [{"name": "apps", "versions": [{"version": "v1"}]}]}),
+        "/api/v1" => json!({"resources": [
+            kind("pods", "Pod", true), {"name": "pods/status", "kind": "Pod", "namespaced": true, "verbs": ["get"]},
+            kind("configmaps", "ConfigMap", true), kind("namespaces", "Namespace", false),
+        ]}),
+        "/apis/apps/v1" => json!({"resources": [kind("replicasets", "ReplicaSet", true)]}),
+        _ => return None,
+    })
+}
+
 /// Where a request goes.
 struct Route {
     collection: String,
@@ -263,6 +285,7 @@ struct Route {
     name: String,
     subresource: String,
     watch: bool,
+    strategic: bool,
     from: u64,
 }
 
@@ -285,6 +308,10 @@ impl Route {
             name: part(1),
             subresource: part(2),
             watch: query.contains("watch=true"),
+            strategic: request
+                .headers()
+                .get("content-type")
+                .is_some_and(|t| t.to_str().unwrap().contains("strategic")),
             from: from.and_then(|f| f.parse().ok()).unwrap_or(0),
         }
     }
@@ -304,8 +331,8 @@ fn respond(code: u16, body: &Value) -> Response {
     http::Response::builder().status(code).body(body).unwrap()
 }
 
-/// RFC 7386, with owner references and finalizers taken in or out one by one as a strategic patch does.
-fn merge(target: &mut Value, patch: &Value) {
+/// RFC 7386; a strategic patch takes owner references in or out one by one.
+fn merge(target: &mut Value, patch: &Value, strategic: bool) {
     let Some(fields) = patch.as_object() else {
         *target = patch.clone();
         return;
@@ -318,13 +345,13 @@ fn merge(target: &mut Value, patch: &Value) {
             (_, Value::Null) => {
                 target.as_object_mut().unwrap().remove(name);
             }
-            ("ownerReferences", Value::Array(references)) => {
+            ("ownerReferences", Value::Array(references)) if strategic => {
                 let mut list = target[name].as_array().cloned().unwrap_or_default();
                 list.retain(|o| references.iter().all(|r| r["uid"] != o["uid"]));
                 list.extend(references.iter().filter(|r| r["$patch"] != "delete").cloned());
                 target[name] = json!(list);
             }
-            _ => merge(&mut target[name], change),
+            _ => merge(&mut target[name], change, strategic),
         }
     }
 }
