@@ -8,8 +8,9 @@ use crate::stored;
 
 /// Whether a stored body can be served in this version by changing its head alone.
 pub(crate) fn by_head(served: &Served, plain: &[u8]) -> bool {
-    matches!(served.conversion, Conversion::Rename)
-        || stored::api_version(plain) == served.resource.api_version()
+    let as_is = matches!(served.conversion, Conversion::Rename)
+        || stored::api_version(plain) == served.resource.api_version();
+    as_is && served.stored_schema.is_none()
 }
 
 /// The object in the version of the request.
@@ -26,7 +27,7 @@ pub(crate) async fn to_stored(served: &Served, object: Value) -> Outcome<Value> 
 }
 
 /// Brings an object in its stored version into the shape that its definition now gives that version.
-fn reshape(served: &Served, object: &mut Value) {
+pub(crate) fn reshape(served: &Served, object: &mut Value) {
     let Some((types, root)) = &served.stored_schema else { return };
     if object["apiVersion"].as_str() == Some(&served.storage_api_version) {
         let schema = api_schema::Schema { types, root: *root };
@@ -53,9 +54,9 @@ async fn to(served: &Served, mut object: Value, wanted: String) -> Outcome<Value
         Conversion::Outside(convert) => {
             let before = object["metadata"].clone();
             let done = convert.convert(vec![object], wanted.clone()).await;
-            let one = done.ok().and_then(|mut list| if list.len() == 1 { list.pop() } else { None });
+            let mut list = done.map_err(|why| failed(served, &why))?;
             let mut object =
-                one.ok_or_else(|| failed(served, "the webhook did not answer with the object"))?;
+                list.pop().ok_or_else(|| failed(served, "the webhook did not answer with the object"))?;
             keep_metadata(&mut object, before);
             object["apiVersion"] = Value::String(wanted);
             Ok(object)

@@ -11,6 +11,7 @@ use crate::registry::{Context, Served};
 pub(crate) fn create(served: &Served, object: &Value, context: &Context<'_>) -> Outcome<()> {
     let mut causes = metadata::validate(object, served);
     causes.extend(schema(served, object, None));
+    causes.extend(replicas(served, object));
     causes.extend((served.facts.validate_create)(object, context));
     judge(served, object, causes)
 }
@@ -20,6 +21,7 @@ pub(crate) fn update(served: &Served, new: &Value, old: &Value, context: &Contex
     let mut causes = metadata::validate(new, served);
     causes.extend(metadata::validate_change(new, old));
     causes.extend(schema(served, new, Some(old)));
+    causes.extend(replicas(served, new));
     causes.extend((served.facts.validate_update)(new, old, context));
     judge(served, new, causes)
 }
@@ -31,8 +33,32 @@ fn schema(served: &Served, object: &Value, old: Option<&Value>) -> Vec<Cause> {
     if found.is_empty() {
         return found;
     }
-    let before = old.map(|old| validator.validate(old)).unwrap_or_default();
-    found.into_iter().filter(|cause| !before.contains(cause)).collect()
+    let Some(old) = old else { return found };
+    let before = validator.validate(old);
+    let is_as_it_was =
+        |cause: &Cause| before.contains(cause) && at(object, &cause.field) == at(old, &cause.field);
+    found.into_iter().filter(|cause| !is_as_it_was(cause)).collect()
+}
+
+/// The value a finding is about; the whole object where the path leads nowhere.
+fn at<'a>(object: &'a Value, field: &str) -> &'a Value {
+    let steps = field.split(['.', '[', ']']).filter(|s| !s.is_empty());
+    let step = |v: &'a Value, s: &str| match v {
+        Value::Array(items) => items.get(s.parse::<usize>().ok()?),
+        other => other.get(s),
+    };
+    steps.into_iter().try_fold(object, step).unwrap_or(object)
+}
+
+/// Where a custom kind says its replicas are, there must be a count.
+fn replicas(served: &Served, object: &Value) -> Option<Cause> {
+    let field = &served.scale.as_ref().filter(|_| served.is_custom())?.spec_replicas;
+    let value = *crate::represent::path::find(object, field).first()?;
+    if value.as_i64().is_some_and(|n| n >= 0) {
+        return None;
+    }
+    let message = format!("Invalid value: {value}: should be a non-negative integer");
+    Some(Cause { reason: "FieldValueInvalid".to_owned(), field: field.clone(), message })
 }
 
 fn judge(served: &Served, object: &Value, causes: Vec<Cause>) -> Outcome<()> {

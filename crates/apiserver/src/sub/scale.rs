@@ -33,6 +33,9 @@ async fn get(call: &Call, served: &Arc<Served>, rule: &Scale) -> Outcome<Respons
     let name = &call.target.name;
     let found = call.server.store.get(&call.key(served)).ok_or_else(|| not_found(&served.resource, name))?;
     let object = convert::to_served(served, stored::decode(&found)?).await?;
+    if served.is_custom() && path::find(&object, &rule.spec_replicas).is_empty() {
+        return Err(internal(format!("the spec replicas field {:?} does not exist", rule.spec_replicas)));
+    }
     answer::tree(200, accept.form, &view(&object, rule))
 }
 
@@ -83,7 +86,7 @@ async fn write(
     let written = change(call, served, how, |old| {
         let scale = make(old)?;
         let mut new = old.clone();
-        let replicas = replicas(&call.target.name, &scale)?;
+        let replicas = replicas(served, &call.target.name, &scale)?;
         path::put(&mut new, &rule.spec_replicas, json!(replicas));
         let version = metadata::text(&scale, "resourceVersion").to_owned();
         metadata::of(&mut new).insert("resourceVersion".into(), version.into());
@@ -103,13 +106,14 @@ async fn read(served: &Served, written: &Written) -> Outcome<Value> {
     convert::to_served(served, object).await
 }
 
-fn replicas(name: &str, scale: &Value) -> Outcome<i64> {
+fn replicas(served: &Served, name: &str, scale: &Value) -> Outcome<i64> {
     let replicas = match &scale["spec"]["replicas"] {
         Value::Null => 0,
         Value::Number(n) if n.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => n.as_i64().unwrap_or(0),
         other => return Err(bad_request(format!("spec.replicas must be a whole number, not {other}"))),
     };
-    if replicas < 0 {
+    // Custom kinds are validated as a whole.
+    if replicas < 0 && !served.is_custom() {
         let causes = vec![invalid_value("spec.replicas", replicas, "must be greater than or equal to 0")];
         return Err(invalid("autoscaling", "Scale", name, causes));
     }

@@ -57,7 +57,8 @@ pub(crate) async fn change(
         if let Some(uid) = how.uid.filter(|uid| **uid != *current.row.uid) {
             return Err(precondition_uid(served, how.name, uid, &current));
         }
-        let old = stored::decode(&current)?;
+        let mut old = stored::decode(&current)?;
+        convert::reshape(served, &mut old);
         let old_served = convert::to_served(served, old.clone()).await?;
         let new = make(&old_served)?;
         let stale = check_version(served, how.name, &new, &current)?;

@@ -71,6 +71,16 @@ impl Nodes for Echo {
     }
 }
 
+/// Who may do what.
+pub(crate) fn masters() -> Arc<dyn Authorizer> {
+    Arc::new(Masters)
+}
+
+/// The way to node agents.
+pub(crate) fn no_nodes() -> Arc<dyn Nodes> {
+    Arc::new(Echo)
+}
+
 /// A server with one caller.
 #[derive(Clone)]
 pub(crate) struct World {
@@ -102,7 +112,7 @@ impl World {
             registry,
             authorizer: Arc::new(Masters),
             converters: BTreeMap::new(),
-            facts: std::collections::BTreeMap::new(),
+            facts: BTreeMap::new(),
             documents: Vec::new(),
             nodes: Arc::new(Echo),
             version: Version {
@@ -123,6 +133,11 @@ impl World {
         let world = World { transport: server.transport(User::new("admin", &["system:masters"])), server };
         world.post("/api/v1/namespaces", json!({"metadata": {"name": "ns"}})).await.created();
         world
+    }
+
+    /// Speaks to a server that is there.
+    pub(crate) fn around(server: Arc<ApiServer>) -> World {
+        World { transport: server.transport(User::new("admin", &["system:masters"])), server }
     }
 
     pub(crate) fn as_user(&self, user: User) -> World {
