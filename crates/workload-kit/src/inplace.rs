@@ -217,6 +217,11 @@ pub fn pending(pod: &Pod) -> Option<Pending> {
     serde_json::from_str(text).ok()
 }
 
+/// Whether a change waits for its grace period.
+pub fn has_pending(pod: &Pod) -> bool {
+    annotation(pod, names::INPLACE_GRACE, names::INPLACE_GRACE_OLD).is_some()
+}
+
 fn annotation<'a>(pod: &'a Pod, key: &str, old: &str) -> Option<&'a str> {
     let annotations = &pod.metadata.annotations;
     annotations.get(key).or_else(|| annotations.get(old)).map(String::as_str).filter(|t| !t.is_empty())

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use api_core::Pod;
-use api_workload::LifecycleHook;
+use api_workload::{LifecycleHook, names};
 use reconcile::{Action, Plan, Risk};
 use workload_kit::gate;
 use workload_kit::inplace::{self, Progress};
@@ -42,6 +42,9 @@ pub(super) fn steps(view: &View<'_>, touched: &BTreeSet<String>, decided: Decide
 
 fn next(view: &View<'_>, member: &Member, decided: Decided, plan: &mut Plan) -> Option<Action> {
     let pod = &member.pod;
+    if is_at_rest(member) {
+        return None;
+    }
     match inplace::progress(pod) {
         Progress::Grace(pending) if !revision::is_at(pod, &pending.revision) => {
             Some(patch(pod, "", inplace::drop_grace(pod), Risk::None))
@@ -65,6 +68,13 @@ fn next(view: &View<'_>, member: &Member, decided: Decided, plan: &mut Plan) -> 
             open_gates(view, pod).or_else(|| move_on(view, member))
         }
     }
+}
+
+/// Whether nothing is under way with a pod; spares most pods of a large set the reading of their records.
+fn is_at_rest(member: &Member) -> bool {
+    let pod = &member.pod;
+    let shared = gate::is_listed(pod, names::KRUISE_READY) && pod.condition(names::KRUISE_READY).is_none();
+    member.state.is_settled() && !gate::needs_opening(pod) && !shared && !inplace::has_pending(pod)
 }
 
 /// Opens the gates that nothing holds closed.

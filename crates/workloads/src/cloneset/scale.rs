@@ -1,5 +1,6 @@
 //! How many pods: creates the missing, deletes the surplus and those marked, as far as budgets allow.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api_core::{PersistentVolumeClaim, Pod};
@@ -158,11 +159,8 @@ fn choose<'m>(view: &'m View<'_>, is_new: bool, count: usize) -> Vec<&'m Member>
     let ranks = order::ranks(&side, &pods::topologies(&view.spec.template), |n| view.seen.nodes.get(n));
     let is_available = |pod: &Pod| podfact::is_available(pod, view.spec.min_ready_seconds, view.now);
     let sorted = order::by_worth(&side, is_available, &ranks);
-    let names: Vec<&str> = sorted.iter().take(count).map(|p| p.metadata.name.as_str()).collect();
-    let position = |m: &&Member| names.iter().position(|n| *n == m.name());
-    let mut chosen: Vec<&Member> = view.members.iter().filter(|m| position(m).is_some()).collect();
-    chosen.sort_by_key(position);
-    chosen
+    let by_name: BTreeMap<&str, &Member> = view.members.iter().map(|m| (m.name(), m)).collect();
+    sorted.iter().take(count).filter_map(|p| by_name.get(p.metadata.name.as_str()).copied()).collect()
 }
 
 /// Deletes members with their claims; those with a preDelete hook wait for it first.

@@ -18,6 +18,9 @@ use super::view::{Member, View, pods, why};
 /// Name of the hold that the inPlaceUpdate hook has on the shared gate.
 pub(super) const PRE_UPDATE: &str = "preUpdateHook";
 
+/// What changes, by the revision that pods come from; nothing when that cannot be done in place.
+type Changes<'a> = BTreeMap<&'a str, Option<Change>>;
+
 /// What the update does now.
 #[derive(Default)]
 pub(super) struct Update {
@@ -56,9 +59,12 @@ pub(super) fn steps(view: &View<'_>) -> Update {
     let waiting = in_order(view, diffs.update > 0);
     let count = usize::try_from(diffs.update.unsigned_abs()).unwrap_or(usize::MAX);
     let allowed = within_budget(view, &waiting, count, diffs.update_unavailable, target, &mut update.plan);
+    let mut changes = Changes::new();
     for member in allowed {
         update.chosen.insert(member.name().to_owned());
-        update_one(view, member, target, &mut update);
+        let change =
+            changes.entry(revision::label(&member.pod)).or_insert_with(|| change_of(view, member, target));
+        update_one(view, member, target, change.as_ref(), &mut update);
     }
     update
 }
@@ -134,12 +140,16 @@ fn within_budget<'m>(
     allowed
 }
 
-fn update_one(view: &View<'_>, member: &Member, target: &ControllerRevision, update: &mut Update) {
+fn update_one(
+    view: &View<'_>,
+    member: &Member,
+    target: &ControllerRevision,
+    change: Option<&Change>,
+    update: &mut Update,
+) {
     let policy = view.spec.update_strategy.rolling_update.pod_update_policy;
-    if policy != PodUpdatePolicy::ReCreate
-        && let Some(change) = change_of(view, member, target)
-    {
-        return in_place(view, member, target, &change, &mut update.plan);
+    if let Some(change) = change {
+        return in_place(view, member, target, change, &mut update.plan);
     }
     if policy == PodUpdatePolicy::InPlaceOnly {
         update.impossible.push(member.name().to_owned());
@@ -149,9 +159,12 @@ fn update_one(view: &View<'_>, member: &Member, target: &ControllerRevision, upd
     recreate(member, target, &mut update.plan);
 }
 
-/// What changes when the member goes from its revision to the target; nothing when that cannot be done in place, or when
-/// its revision is no longer known.
+/// What changes when the member goes from its revision to the target; nothing when that cannot or must not be done in
+/// place, or when its revision is no longer known.
 fn change_of(view: &View<'_>, member: &Member, target: &ControllerRevision) -> Option<Change> {
+    if view.spec.update_strategy.rolling_update.pod_update_policy == PodUpdatePolicy::ReCreate {
+        return None;
+    }
     let old = view.seen.revisions.iter().find(|r| revision::is_at(&member.pod, &r.metadata.name))?;
     inplace::change(&revision::template(old)?, &revision::template(target)?)
 }

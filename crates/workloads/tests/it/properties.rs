@@ -10,7 +10,7 @@
 
 use api_core::Pod;
 use api_meta::{Object, ObjectKey, Round};
-use api_workload::CloneSet;
+use api_workload::{CloneSet, names};
 use reconcile::{Action, Plan, Thinker};
 use serde_json::{Value, json};
 use stdx::{Rng, SeededRng};
@@ -56,7 +56,7 @@ fn random_spec(dice: &Dice) -> Value {
         true => dice.one_of(&[json!(1), json!(2), json!("20%"), json!("50%")]),
         false => dice.one_of(&[json!(0), json!(1), json!("40%")]),
     };
-    json!({
+    let mut spec = json!({
         "replicas": 1 + dice.below(9),
         "minReadySeconds": dice.one_of(&[0, 0, 2]),
         "scaleStrategy": {"maxUnavailable": dice.one_of(&[json!(3), json!("50%"), json!(100)])},
@@ -65,7 +65,63 @@ fn random_spec(dice: &Dice) -> Value {
             "partition": dice.one_of(&[json!(0), json!(0), json!(2), json!("50%")]),
             "inPlaceUpdateStrategy": {"gracePeriodSeconds": dice.one_of(&[0, 0, 2])},
         }},
-    })
+        "template": {
+            "metadata": {"labels": {"app": "web"}},
+            "spec": {"containers": [{"name": "main", "image": "web:1"}, {"name": "side", "image": "side:1"}]},
+        },
+    });
+    add_hooks(&mut spec, dice);
+    if dice.chance(25) {
+        spec["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}, "spec": {}}]);
+        spec["scaleStrategy"]["enablePVCReuse"] = json!(dice.chance(50));
+    }
+    spec
+}
+
+const DRAIN: &str = "shop.io/drain";
+const WARM: &str = "shop.io/warm";
+
+fn add_hooks(spec: &mut Value, dice: &Dice) {
+    let mark = dice.chance(50);
+    if dice.chance(25) {
+        spec["lifecycle"]["inPlaceUpdate"] =
+            json!({"labelsHandler": {"in-service": "true"}, "markPodNotReady": mark});
+        spec["template"]["metadata"]["labels"]["in-service"] = json!("true");
+    }
+    if dice.chance(25) {
+        spec["lifecycle"]["preDelete"] = json!({"finalizersHandler": [DRAIN], "markPodNotReady": mark});
+        spec["template"]["metadata"]["finalizers"] = json!([DRAIN]);
+    }
+    if dice.chance(15) {
+        spec["lifecycle"]["preNormal"] = json!({"finalizersHandler": [WARM]});
+    }
+}
+
+/// What the owner of the hooks does: puts them on and takes them off as the state of each pod asks.
+fn answer_hooks(cluster: &mut Cluster, dice: &Dice, percent: u64) {
+    let warms = cluster.set().read_spec().is_ok_and(|s| s.lifecycle.pre_normal.is_some());
+    for pod in cluster.pods() {
+        if !dice.chance(percent) {
+            continue;
+        }
+        let name = pod.metadata.name.clone();
+        let state = pod.metadata.labels.get(names::LIFECYCLE_STATE_LABEL).cloned().unwrap_or_default();
+        let gone = pod.metadata.is_terminating() || pod.is_finished();
+        cluster.pod(&name, |pod| match state.as_str() {
+            _ if gone => pod["metadata"]["finalizers"] = json!([]),
+            "PreparingUpdate" => pod["metadata"]["labels"]["in-service"] = json!("false"),
+            "Updated" => pod["metadata"]["labels"]["in-service"] = json!("true"),
+            "PreparingDelete" => pod["metadata"]["finalizers"] = json!([]),
+            "PreparingNormal" if warms => {
+                let mut list = pod["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+                if !list.contains(&json!(WARM)) {
+                    list.push(json!(WARM));
+                }
+                pod["metadata"]["finalizers"] = json!(list);
+            }
+            _ => {}
+        });
+    }
 }
 
 /// Something that users, nodes or chance do.
@@ -176,19 +232,22 @@ fn live_through(seed: u64) {
             disturb(&mut cluster, &dice, &mut version);
         }
         act(&mut cluster, &dice, &context);
+        answer_hooks(&mut cluster, &dice, 60);
         cluster.bench.pass(1);
         cluster.run_nodes();
     }
     recover(&mut cluster);
     for _ in 0..200 {
         act(&mut cluster, &dice, &context);
+        answer_hooks(&mut cluster, &dice, 100);
         let failed = cluster.pods().iter().filter(|p| p.is_finished()).count();
         let status = cluster.set().status;
         let wanted = cluster.set().read_spec().unwrap().replicas;
         let whole =
             [status.replicas, status.updated_replicas, status.updated_available_replicas] == [wanted; 3];
         if whole && cluster.pods().len() - failed == usize::try_from(wanted).unwrap() {
-            assert!(cluster.plan().is_quiet(), "{context}");
+            act(&mut cluster, &dice, &context);
+            claims_are_there(&cluster, &context);
             let progress_left = cluster.set().status.conditions;
             assert_eq!(progress_left, [], "{context}");
             return;
@@ -197,6 +256,16 @@ fn live_through(seed: u64) {
         cluster.run_nodes();
     }
     panic!("{context}: not done\n{}", cluster.table());
+}
+
+fn claims_are_there(cluster: &Cluster, context: &str) {
+    let claims = cluster.claims();
+    for pod in cluster.active() {
+        for volume in &pod.spec.volumes {
+            let name = volume["persistentVolumeClaim"]["claimName"].as_str().unwrap().to_owned();
+            assert!(claims.contains(&name), "{context}: {} has no {name}", pod.metadata.name);
+        }
+    }
 }
 
 /// Nodes and images are well again, and nothing holds the release back.
