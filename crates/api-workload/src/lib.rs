@@ -15,6 +15,7 @@ mod cloneset;
 mod convert;
 mod crd;
 mod defaults;
+mod inert;
 pub mod names;
 mod validate;
 
@@ -26,4 +27,5 @@ pub use cloneset::{
 pub use convert::convert;
 pub use crd::{cloneset_crd, crds};
 pub use defaults::default_cloneset;
+pub use inert::inert_fields;
 pub use validate::{validate_create, validate_update};
