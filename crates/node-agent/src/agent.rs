@@ -93,8 +93,10 @@ pub async fn run<R: PodRuntime>(
     let traces = runtime.pods().await.map_err(Error::Runtime)?;
     let known = traces.iter().map(|t| (ObjectKey::new(&t.namespace, &t.name), t.uid.clone()));
     directory.lock().expect("no holder panics").extend(known);
-    let port = logs::serve(&env, config.log_listen, runtime.clone(), directory.clone()).await?;
     let (sender, receiver) = mpsc::unbounded_channel();
+    let ended = sender.clone();
+    let ended = async move { ended.closed().await };
+    let port = logs::serve(&env, config.log_listen, runtime.clone(), directory.clone(), ended).await?;
     start_nodes(&client, &env, &config, port, &sender);
     let agent = Agent {
         events: Events::start(client.clone(), &env),
@@ -400,6 +402,7 @@ impl<R: PodRuntime> Agent<R> {
             let outcome = async {
                 let sources = Sources::read(&client, &pod).await?;
                 let order: PodOrder = resolve::pod(&pod, &sources)?;
+                resolve::check(&pod, &sources)?;
                 Ok((sources, runtime.prepare(&order).await?))
             };
             let outcome = outcome.await;

@@ -4,6 +4,7 @@
 //! isolation. Logs are files in CRI format: `2016-10-06T00:17:09.669794202Z stdout F text`.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,20 +34,27 @@ const READ_BYTES: usize = 64 << 10;
 
 type Body = BoxBody<Bytes, Infallible>;
 
-/// Opens the port and answers in the background; returns the port.
+/// Opens the port and answers in the background until the agent has `ended`; returns the port.
 pub(crate) async fn serve<R: PodRuntime>(
     env: &Env,
     address: SocketAddr,
     runtime: Arc<R>,
     directory: Directory,
+    ended: impl Future<Output = ()> + Send + 'static,
 ) -> Result<u16, Error> {
     let failed = |source| Error::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let port = listener.local_addr().map_err(failed)?.port();
     let inner = env.clone();
     env.spawn("node logs", async move {
+        let mut ended = std::pin::pin!(ended);
         loop {
-            let Ok((stream, _)) = listener.accept().await else {
+            let accepted = tokio::select! {
+                biased;
+                () = &mut ended => return,
+                accepted = listener.accept() => accepted,
+            };
+            let Ok((stream, _)) = accepted else {
                 inner.sleep(POLL).await;
                 continue;
             };

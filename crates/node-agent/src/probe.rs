@@ -87,10 +87,12 @@ async fn http(target: &Target, action: &HttpGetAction) -> Answer {
         }
         Err(format!("HTTP probe failed with statuscode: {}", status.as_u16()))
     };
+    let mut exchange = std::pin::pin!(exchange);
     tokio::select! {
         biased;
-        answer = exchange => answer,
-        ended = connection => Err(failed(&ended.err().map_or_else(|| "connection closed".to_owned(), |e| e.to_string()))),
+        answer = &mut exchange => answer,
+        // The connection may end with the answer already handed over.
+        _ = connection => exchange.await,
     }
 }
 

@@ -13,6 +13,8 @@ use crate::order::{ContainerOrder, Content, Mount, PodOrder, Volume};
 use crate::runtime::Refusal;
 
 const CONFIG_MAPS: Resource = Resource::namespaced("", "v1", "configmaps", "ConfigMap");
+/// Reason of a container that names what is not there.
+const CONFIG_ERROR: &str = "CreateContainerConfigError";
 const SECRETS: Resource = Resource::namespaced("", "v1", "secrets", "Secret");
 
 /// Keys and values of the ConfigMaps and Secrets a pod names; absent ones are `None`.
@@ -44,12 +46,12 @@ impl Sources {
 }
 
 fn unreadable(name: &str, error: &Error) -> Refusal {
-    Refusal::new("CreateContainerConfigError", format!("read {name}: {error}"))
+    Refusal::new(CONFIG_ERROR, format!("read {name}: {error}"))
 }
 
 fn missing(is_secret: bool, name: &str) -> Refusal {
     let kind = if is_secret { "secret" } else { "configmap" };
-    Refusal::new("CreateContainerConfigError", format!("{kind} {name:?} not found"))
+    Refusal::new(CONFIG_ERROR, format!("{kind} {name:?} not found"))
 }
 
 fn content(object: &Value, is_secret: bool) -> BTreeMap<String, Vec<u8>> {
@@ -195,6 +197,15 @@ fn projected(around: &Around<'_>, sources: &[Value]) -> Result<BTreeMap<String, 
     Ok(out)
 }
 
+/// Whether everything the containers name is there.
+pub(crate) fn check(pod: &Pod, sources: &Sources) -> Result<(), Refusal> {
+    let around = Around { pod, address: "", host_address: "", sources };
+    for c in pod.spec.init_containers.iter().chain(&pod.spec.containers) {
+        env(&around, c)?;
+    }
+    Ok(())
+}
+
 /// The order to start a container of the pod.
 pub(crate) fn container(around: &Around<'_>, c: &Container, attempt: u32) -> Result<ContainerOrder, Refusal> {
     let env = env(around, c)?;
@@ -251,8 +262,7 @@ fn env(around: &Around<'_>, c: &Container) -> Result<Vec<(String, String)>, Refu
 
 fn value_from(around: &Around<'_>, c: &Container, from: &Value) -> Result<Option<String>, Refusal> {
     if let Some(path) = from["fieldRef"]["fieldPath"].as_str() {
-        let unknown =
-            || Refusal::new("CreateContainerConfigError", format!("field {path:?} is not supported"));
+        let unknown = || Refusal::new(CONFIG_ERROR, format!("field {path:?} is not supported"));
         return field(around, path).map(Some).ok_or_else(unknown);
     }
     if let Some(name) = from["resourceFieldRef"]["resource"].as_str() {
@@ -269,7 +279,7 @@ fn value_from(around: &Around<'_>, c: &Container, from: &Value) -> Result<Option
         None => Err(missing(is_secret, name)),
         Some(None) => {
             let message = format!("couldn't find key {key} in {}/{name}", around.pod.metadata.namespace);
-            Err(Refusal::new("CreateContainerConfigError", message))
+            Err(Refusal::new(CONFIG_ERROR, message))
         }
     }
 }

@@ -18,7 +18,8 @@ fn serve(args: &[String]) -> ExitCode {
     let text = format!("{}\n", args.join(" "));
     let host = args.iter().find_map(|a| a.strip_prefix("--host=")).map(str::to_owned);
     let host = host.or_else(|| std::env::var("POD_IP").ok()).unwrap_or_default();
-    let Ok(listener) = TcpListener::bind((host.as_str(), 8080)) else { return ExitCode::FAILURE };
+    let port = args.iter().find_map(|a| a.strip_prefix("--port=")?.parse().ok()).unwrap_or(8080);
+    let Ok(listener) = TcpListener::bind((host.as_str(), port)) else { return ExitCode::FAILURE };
     let _ = writeln!(std::io::stdout(), "serving {text}");
     for stream in listener.incoming() {
         let Ok(mut stream) = stream else { continue };

@@ -27,6 +27,8 @@ struct State {
     requests: Vec<String>,
     /// Every version of every object under `/pods/`, for stories.
     history: Vec<Value>,
+    /// Every change, for watches that begin in the past.
+    log: Vec<(u64, String, Value)>,
 }
 
 impl FakeApi {
@@ -37,6 +39,7 @@ impl FakeApi {
             events: broadcast::channel(65536).0,
             requests: Vec::new(),
             history: Vec::new(),
+            log: Vec::new(),
         };
         FakeApi { state: Arc::new(Mutex::new(state)), clock: env.clock.clone() }
     }
@@ -51,6 +54,11 @@ impl FakeApi {
 
     pub(crate) fn count(&self, prefix: &str) -> usize {
         self.state.lock().unwrap().objects.keys().filter(|k| k.starts_with(prefix)).count()
+    }
+
+    pub(crate) fn events(&self) -> Vec<Value> {
+        let state = self.state.lock().unwrap();
+        state.objects.iter().filter(|(path, _)| path.contains("/events/")).map(|(_, e)| e.clone()).collect()
     }
 
     /// Requests since the last call.
@@ -186,7 +194,9 @@ impl State {
         if path.contains("/pods/") {
             self.history.push(json!({"type": kind, "object": object}));
         }
-        let _ = self.events.send((path.to_owned(), json!({"type": kind, "object": object})));
+        let event = json!({"type": kind, "object": object});
+        self.log.push((self.version, path.to_owned(), event.clone()));
+        let _ = self.events.send((path.to_owned(), event));
     }
 
     fn list(&self, path: &str, query: &BTreeMap<String, String>) -> Value {
@@ -197,10 +207,12 @@ impl State {
 
     fn watch(&self, path: String, query: BTreeMap<String, String>) -> Response {
         let from: u64 = query.get("resourceVersion").and_then(|v| v.parse().ok()).unwrap_or(0);
-        assert_eq!(from, self.version, "the fake keeps no history: watch right after the list");
-        let events = stream::unfold(self.events.subscribe(), |mut events| async move {
+        let past: Vec<(String, Value)> =
+            self.log.iter().filter(|(v, ..)| *v > from).map(|(_, p, e)| (p.clone(), e.clone())).collect();
+        let future = stream::unfold(self.events.subscribe(), |mut events| async move {
             Some((events.recv().await.ok()?, events))
         });
+        let events = stream::iter(past).chain(future);
         let lines = events.filter_map(move |(at, event)| {
             let is_wanted = is_within(&at, &path) && selects(&query, &event["object"]);
             let line = is_wanted.then(|| Ok(Bytes::from(format!("{event}\n"))));
