@@ -34,6 +34,6 @@ mod verbs;
 mod who;
 
 pub use bootstrap::BootstrapError;
-pub use server::{ApiServer, Config, Documents, Limits, Nodes, ServiceRange, Version};
+pub use server::{ApiServer, Config, Documents, Figures, Limits, Nodes, ServiceRange, Version};
 pub use stored::Rows;
 pub use who::{Attributes, Authorizer, Decision, Rule, User};

@@ -46,6 +46,9 @@ pub struct Version {
     pub platform: String,
 }
 
+/// Figures of another component of this process, in Prometheus' text form.
+pub type Figures = Arc<dyn Fn() -> String + Send + Sync>;
+
 /// Everything a server is made of.
 pub struct Config {
     /// Where objects live.
@@ -121,6 +124,7 @@ pub struct ApiServer {
     pub(crate) reads: Semaphore,
     pub(crate) writes: Semaphore,
     audit_ids: AtomicU64,
+    figures: Mutex<Vec<Figures>>,
 }
 
 impl ApiServer {
@@ -132,6 +136,7 @@ impl ApiServer {
             writes: Semaphore::new(config.limits.writes_max),
             metrics: Metrics::default(),
             audit_ids: AtomicU64::new(1),
+            figures: Mutex::default(),
             store: config.store,
             env: config.env,
             registry: config.registry,
@@ -143,6 +148,16 @@ impl ApiServer {
             version: config.version,
             limits: config.limits,
         })
+    }
+
+    /// Shows a component's figures at `/metrics` beside the server's own.
+    pub fn add_figures(&self, figures: Figures) {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner).push(figures);
+    }
+
+    pub(crate) fn further_figures(&self) -> String {
+        let figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        figures.iter().map(|f| f()).collect()
     }
 
     /// What is served.

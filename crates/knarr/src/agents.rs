@@ -1,6 +1,8 @@
 //! The node agent as a process of its own: started by `up`, found again by the next `up`.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -9,30 +11,36 @@ use std::time::Duration;
 use anyhow::Context;
 use api_client::Client;
 use api_client_kube::KubeTransport;
+use node_agent::NodeConfig;
+use node_process::{AgentConfig, Catalogue, agent_main};
 use serde::{Deserialize, Serialize};
 use stdx::Env;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Flags of the hidden command `node-agent`.
 #[derive(clap::Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Args {
+pub(crate) struct Args {
     /// How to reach the API server.
     #[arg(long)]
-    pub kubeconfig: PathBuf,
+    pub(crate) kubeconfig: PathBuf,
     /// Where pods keep their state; the agent ends itself when it is gone.
     #[arg(long)]
-    pub state_dir: PathBuf,
+    pub(crate) state_dir: PathBuf,
     /// N of the cluster's block 127.N.0.0/16.
     #[arg(long)]
-    pub block: u8,
+    pub(crate) block: u8,
     /// How many nodes.
     #[arg(long)]
-    pub nodes: usize,
+    pub(crate) nodes: usize,
     /// Cells to spread them over.
     #[arg(long, value_delimiter = ',')]
-    pub cells: Vec<String>,
+    pub(crate) cells: Vec<String>,
     /// Zones to spread them over.
     #[arg(long, value_delimiter = ',')]
-    pub zones: Vec<String>,
+    pub(crate) zones: Vec<String>,
+    /// Images beside the built-in ones.
+    #[arg(long)]
+    pub(crate) catalogue: Option<PathBuf>,
 }
 
 /// What `up` remembers of the agent it started.
@@ -48,16 +56,17 @@ struct Record {
 /// How long an agent may take to end its pods.
 const STOP: Duration = Duration::from_secs(9);
 const POLL: Duration = Duration::from_millis(50);
+const LEASE_RENEWAL: Duration = Duration::from_secs(10);
 
 /// A running agent.
-pub struct Agent {
+pub(crate) struct Agent {
     record: Record,
     path: PathBuf,
 }
 
 impl Agent {
     /// Finds the agent of an earlier start, or starts one. One with other flags is replaced; its pods go on.
-    pub async fn ensure(args: Args, env: &Env) -> anyhow::Result<Agent> {
+    pub(crate) async fn ensure(args: Args, env: &Env) -> anyhow::Result<Agent> {
         pki::make_dir(&args.state_dir)?;
         let path = args.state_dir.join("agent.json");
         let found: Option<Record> = fs::read(&path).ok().and_then(|b| serde_json::from_slice(&b).ok());
@@ -76,7 +85,7 @@ impl Agent {
     }
 
     /// Ends the agent and with it the pods.
-    pub async fn stop(self, env: &Env) {
+    pub(crate) async fn stop(self, env: &Env) {
         self.record.signal(rustix::process::Signal::TERM);
         if !self.record.gone(env, STOP).await {
             tracing::warn!(pid = self.record.pid, "the node agent did not end in time; killed");
@@ -127,12 +136,20 @@ fn start(args: &Args) -> anyhow::Result<Record> {
     let log = fs::OpenOptions::new().create(true).append(true).open(&log_path);
     let log = log.with_context(|| format!("open {}", log_path.display()))?;
     let mut command = Command::new(&program);
-    command.arg("node-agent").arg("--kubeconfig").arg(&args.kubeconfig).arg("--state-dir").arg(&args.state_dir);
+    command
+        .arg("node-agent")
+        .arg("--kubeconfig")
+        .arg(&args.kubeconfig)
+        .arg("--state-dir")
+        .arg(&args.state_dir);
     command.args(["--block", &args.block.to_string(), "--nodes", &args.nodes.to_string()]);
     for (flag, names) in [("--cells", &args.cells), ("--zones", &args.zones)] {
         if !names.is_empty() {
             command.args([flag, &names.join(",")]);
         }
+    }
+    if let Some(catalogue) = &args.catalogue {
+        command.arg("--catalogue").arg(catalogue);
     }
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     let mut child = command.spawn().with_context(|| format!("start the node agent {}", program.display()))?;
@@ -144,18 +161,41 @@ fn start(args: &Args) -> anyhow::Result<Record> {
 }
 
 /// The agent itself.
-pub async fn run(args: Args) -> anyhow::Result<()> {
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     // A session of its own: Ctrl-C in the terminal of `up` is not meant for it.
     let _ = rustix::process::setsid();
     let transport = KubeTransport::open(Some(Path::new(&args.kubeconfig)), None).await?;
     let client = Client::new(Arc::new(transport), "node-agent");
-    let config = node_process::Config {
-        state_dir: args.state_dir,
+    let program = std::env::current_exe().context("find the program itself")?;
+    let mut catalogue = Catalogue::builtin(&program);
+    if let Some(file) = &args.catalogue {
+        catalogue.add_file(file)?;
+    }
+    let config = AgentConfig {
+        nodes: (0..args.nodes).map(|index| node(index, &args)).collect(),
         block: args.block,
-        nodes: args.nodes,
-        cells: args.cells,
-        zones: args.zones,
-        program: std::env::current_exe().context("find the program itself")?,
+        catalogue,
+        state_dir: args.state_dir.clone(),
+        shim: vec![program.to_string_lossy().into_owned(), "shim".to_owned()],
+        log_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        lease_renewal: LEASE_RENEWAL,
     };
-    node_process::agent_main(client, os::env(), config).await
+    let shutdown = async {
+        let mut terminate = signal(SignalKind::terminate()).expect("a runtime with signals is running");
+        terminate.recv().await;
+    };
+    agent_main(client, os::env(), config, shutdown).await?;
+    Ok(())
+}
+
+/// Nodes are spread over cells and zones in turn.
+fn node(index: usize, args: &Args) -> NodeConfig {
+    let pick = |names: &[String]| (!names.is_empty()).then(|| names[index % names.len()].clone());
+    NodeConfig {
+        name: format!("process-{index}"),
+        cell: pick(&args.cells),
+        zone: pick(&args.zones),
+        labels: BTreeMap::new(),
+        capacity: BTreeMap::new(),
+    }
 }

@@ -20,7 +20,7 @@ const BLOCKS: std::ops::RangeInclusive<u8> = 64..=127;
 const CLAIMS: &str = "/tmp/knarr-address-blocks";
 
 /// An opened data directory.
-pub struct Home {
+pub(crate) struct Home {
     dir: PathBuf,
     kept: Kept,
 }
@@ -35,7 +35,7 @@ struct Kept {
 
 impl Home {
     /// Opens or makes the directory.
-    pub fn open(dir: &Path) -> anyhow::Result<Home> {
+    pub(crate) fn open(dir: &Path) -> anyhow::Result<Home> {
         pki::make_dir(dir)?;
         let dir = dir.canonicalize().with_context(|| format!("find data directory {}", dir.display()))?;
         let path = dir.join("cluster.json");
@@ -49,18 +49,13 @@ impl Home {
         Ok(Home { dir, kept })
     }
 
-    /// The directory itself.
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
     /// A path below it.
-    pub fn path(&self, below: &str) -> PathBuf {
+    pub(crate) fn path(&self, below: &str) -> PathBuf {
         self.dir.join(below)
     }
 
     /// Where to listen: as asked; else as before; else the default.
-    pub fn listen(&self, asked: Option<SocketAddr>) -> SocketAddr {
+    pub(crate) fn listen(&self, asked: Option<SocketAddr>) -> SocketAddr {
         let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 6443));
         match (asked, self.kept.listen) {
             (Some(asked), Some(kept)) if asked.port() == 0 && asked.ip() == kept.ip() => kept,
@@ -70,13 +65,13 @@ impl Home {
     }
 
     /// Keeps the address that was bound.
-    pub fn keep_listen(&mut self, bound: SocketAddr) -> anyhow::Result<()> {
+    pub(crate) fn keep_listen(&mut self, bound: SocketAddr) -> anyhow::Result<()> {
         self.kept.listen = Some(bound);
         self.save()
     }
 
     /// The cluster's address block, claimed at first use: N of 127.N.0.0/16.
-    pub fn block(&mut self) -> anyhow::Result<u8> {
+    pub(crate) fn block(&mut self) -> anyhow::Result<u8> {
         if let Some(block) = self.kept.block
             && claim(block, &self.dir)?
         {
@@ -89,7 +84,10 @@ impl Home {
                 return Ok(block);
             }
         }
-        bail!("all {} address blocks of this machine are taken by other clusters; see {CLAIMS}", BLOCKS.count())
+        bail!(
+            "all {} address blocks of this machine are taken by other clusters; see {CLAIMS}",
+            BLOCKS.count()
+        )
     }
 
     fn save(&self) -> anyhow::Result<()> {
@@ -135,8 +133,9 @@ fn make_claims_dir() -> std::io::Result<()> {
 }
 
 /// `$XDG_DATA_HOME/knarr`, or `~/.local/share/knarr`.
-pub fn default_dir() -> PathBuf {
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/tmp".into())).join(".local/share");
+pub(crate) fn default_dir() -> PathBuf {
+    let home =
+        || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/tmp".into())).join(".local/share");
     let base = std::env::var_os("XDG_DATA_HOME").filter(|v| !v.is_empty()).map_or_else(home, PathBuf::from);
     base.join("knarr")
 }

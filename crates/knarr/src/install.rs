@@ -4,14 +4,14 @@ use clap::Args as ClapArgs;
 
 /// Prints manifests for `kubectl apply --server-side -f -`.
 #[derive(ClapArgs, Debug)]
-pub struct Args {
+pub(crate) struct Args {
     /// CustomResourceDefinitions of the workload kinds
     #[arg(long, required = true)]
     crds: bool,
 }
 
 /// Prints the manifests as YAML documents.
-pub fn run(args: &Args) -> anyhow::Result<()> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut out = String::new();
     if args.crds {
         for crd in api_workload::crds() {

@@ -4,7 +4,7 @@ use apiserver::registry::{Context, Facts};
 use serde_json::Value;
 
 /// CloneSet: what OpenKruise's admission webhooks do.
-pub static CLONESET: Facts = Facts {
+pub(crate) static CLONESET: Facts = Facts {
     default: api_workload::default_cloneset,
     validate_create: |new: &Value, _: &Context<'_>| api_workload::validate_create(new),
     validate_update: |new: &Value, old: &Value, _: &Context<'_>| api_workload::validate_update(new, old),
@@ -12,7 +12,7 @@ pub static CLONESET: Facts = Facts {
 };
 
 /// Conversion of CloneSets within the server.
-pub fn convert(object: &mut Value, version: &str) -> Result<(), String> {
+pub(crate) fn convert(object: &mut Value, version: &str) -> Result<(), String> {
     let whole = std::mem::take(object);
     *object = crate::webhook::convert(whole, version)?;
     Ok(())

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::json;
 
 /// The text of a kubeconfig.
-pub fn text(server: SocketAddr, ca_pem: &str, user: &str, token: &str) -> String {
+pub(crate) fn text(server: SocketAddr, ca_pem: &str, user: &str, token: &str) -> String {
     use base64::Engine as _;
     let ca = base64::engine::general_purpose::STANDARD.encode(ca_pem);
     let config = json!({
@@ -22,7 +22,7 @@ pub fn text(server: SocketAddr, ca_pem: &str, user: &str, token: &str) -> String
 }
 
 /// Writes it for its owner's eyes only.
-pub fn write(path: &Path, text: &str) -> Result<(), pki::Error> {
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), pki::Error> {
     if let Some(dir) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
         pki::make_dir(dir)?;
     }

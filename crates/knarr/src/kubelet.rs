@@ -11,13 +11,13 @@ use hyper_util::rt::TokioExecutor;
 use stdx::BoxFuture;
 
 /// Talks to agents.
-pub struct Agents {
+pub(crate) struct Agents {
     client: Client<HttpConnector, Empty<Bytes>>,
 }
 
 impl Agents {
     /// A client without open connections.
-    pub fn new() -> Agents {
+    pub(crate) fn new() -> Agents {
         Agents { client: Client::builder(TokioExecutor::new()).build_http() }
     }
 }
@@ -33,10 +33,13 @@ impl Nodes for Agents {
             }
             let uri = format!("http://{address}:{port}{path_and_query}");
             let uri: http::Uri = uri.parse().map_err(|e| Error::Unbuildable(format!("{uri}: {e}")))?;
-            let wrong = |e: &dyn std::fmt::Display| Error::Unreachable(format!("node agent at {address}:{port}: {e}"));
+            let wrong = |e: &dyn std::fmt::Display| {
+                Error::Unreachable(format!("node agent at {address}:{port}: {e}"))
+            };
             let response = client.get(uri).await.map_err(|e| wrong(&e))?;
             Ok(response.map(|body| {
-                let chunks = body.into_data_stream().map(|c| c.map_err(|e| Error::Unreachable(e.to_string())));
+                let chunks =
+                    body.into_data_stream().map(|c| c.map_err(|e| Error::Unreachable(e.to_string())));
                 Body::Stream(chunks.boxed())
             }))
         })

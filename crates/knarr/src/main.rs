@@ -48,16 +48,22 @@ enum Command {
     NodeAgent(agents::Args),
     /// Hold one container
     #[command(hide = true)]
-    Shim(node_process::ShimArgs),
+    Shim(ShimArgs),
     #[command(flatten)]
     Client(cli::Verb),
+}
+
+#[derive(clap::Args)]
+struct ShimArgs {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<String>,
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // The shim must stay small: no runtime, no log of its own.
     if let Command::Shim(args) = cli.command {
-        return node_process::shim_main(args);
+        return node_process::shim_main(args.words);
     }
     log(cli.verbose);
     // Both kube-rs and our listener use rustls; ring is the provider for all.
@@ -94,7 +100,8 @@ async fn client(verb: cli::Verb) -> anyhow::Result<ExitCode> {
         let own = home::default_dir().join("kubeconfig");
         let unnamed = wanted.kubeconfig.is_none() && std::env::var_os("KUBECONFIG").is_none();
         let path = wanted.kubeconfig.or_else(|| (unnamed && own.exists()).then_some(own));
-        let transport = api_client_kube::KubeTransport::open(path.as_deref(), wanted.context.as_deref()).await?;
+        let transport =
+            api_client_kube::KubeTransport::open(path.as_deref(), wanted.context.as_deref()).await?;
         Ok(std::sync::Arc::new(transport) as std::sync::Arc<dyn api_client::Transport>)
     };
     cli::run(verb, os::env(), &mut Cli::command(), open).await

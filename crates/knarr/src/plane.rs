@@ -9,6 +9,9 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use api_client::{Client, Transport};
 use apiserver::auth::{Authenticator, TableAuthorizer};
+use apiserver::discovery::Discovery;
+use apiserver::openapi::OpenApi;
+use apiserver::registry::Registry;
 use apiserver::{ApiServer, Rule, User, net};
 use stdx::Env;
 use tokio::net::TcpListener;
@@ -24,19 +27,19 @@ use crate::{kinds, kubeconfig, roles};
 const AGENT_USER: &str = "system:knarr:node-agent";
 
 /// A running base.
-pub struct Plane {
+pub(crate) struct Plane {
     /// The server itself, for callers of this process.
-    pub server: Arc<ApiServer>,
+    pub(crate) server: Arc<ApiServer>,
     /// Where it listens.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// The data directory.
-    pub home: Home,
+    pub(crate) home: Home,
     /// N of the cluster's block 127.N.0.0/16.
-    pub block: u8,
+    pub(crate) block: u8,
     /// Kubeconfig of the administrator.
-    pub kubeconfig: PathBuf,
+    pub(crate) kubeconfig: PathBuf,
     /// Kubeconfig of the node agents.
-    pub agent_kubeconfig: PathBuf,
+    pub(crate) agent_kubeconfig: PathBuf,
     listener: JoinHandle<Result<(), net::ServeError>>,
     // Held as long as the plane lives: it is the lock on the data directory.
     _lock: store::DataDir,
@@ -44,7 +47,7 @@ pub struct Plane {
 
 impl Plane {
     /// Opens the store, bootstraps the server and starts to listen. `served` are the roles whose kinds it serves.
-    pub async fn open(
+    pub(crate) async fn open(
         args: &Server,
         kubeconfig: Option<PathBuf>,
         served: &[Role],
@@ -63,8 +66,10 @@ impl Plane {
         let admin = pki::token(&home.path("pki/admin.token"))?;
         let agent = pki::token(&home.path("pki/node-agent.token"))?;
         let authenticator = authenticator(args, &admin, &agent)?;
-        let store = store::open_dir(&lock, Arc::new(apiserver::Rows), store::Limits::default())?;
-        let server = ApiServer::new(config(store, env, block, address, served)?);
+        let registry = Arc::new(Registry::new(apiserver::kinds::served()));
+        let store =
+            store::open_dir(&lock, Arc::new(apiserver::Rows::new(&registry)), store::Limits::default())?;
+        let server = ApiServer::new(config(store, registry, env, block, address, served)?);
         server.bootstrap().await.context("make the first objects")?;
         if served.contains(&Role::Workloads) {
             roles::install_crds(&server).await?;
@@ -91,18 +96,18 @@ impl Plane {
     }
 
     /// A client for a component of this process, under its own user.
-    pub fn client(&self, name: &str) -> Client {
+    pub(crate) fn client(&self, name: &str) -> Client {
         let user = User::new(&roles::user_of(name), &[]);
         Client::new(self.server.transport(user), name)
     }
 
     /// The administrator's transport.
-    pub fn admin(&self) -> Arc<dyn Transport> {
+    pub(crate) fn admin(&self) -> Arc<dyn Transport> {
         self.server.transport(User::new("admin", &["system:masters"]))
     }
 
     /// Waits until the listener has ended.
-    pub async fn finish(self) -> anyhow::Result<()> {
+    pub(crate) async fn finish(self) -> anyhow::Result<()> {
         self.listener.await.context("listen")??;
         Ok(())
     }
@@ -134,7 +139,8 @@ fn authenticator(args: &Server, admin: &str, agent: &str) -> anyhow::Result<Arc<
     who.add(admin, User::new("admin", &["system:masters"]));
     who.add(agent, User::new(AGENT_USER, &["system:nodes"]));
     if let Some(path) = &args.token_auth_file {
-        let text = std::fs::read_to_string(path).with_context(|| format!("read --token-auth-file {}", path.display()))?;
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("read --token-auth-file {}", path.display()))?;
         who.add_file(&text).with_context(|| format!("read --token-auth-file {}", path.display()))?;
     }
     Ok(Arc::new(who))
@@ -167,23 +173,29 @@ fn authorizer() -> TableAuthorizer {
 
 fn config(
     store: store::Store,
+    registry: Arc<Registry>,
     env: &Env,
     block: u8,
     address: SocketAddr,
     served: &[Role],
 ) -> anyhow::Result<apiserver::Config> {
-    let IpAddr::V4(ip) = reachable(address).ip() else { bail!("--listen {address}: only IPv4 addresses are served") };
-    let mut converters = BTreeMap::new();
+    let IpAddr::V4(ip) = reachable(address).ip() else {
+        bail!("--listen {address}: only IPv4 addresses are served")
+    };
+    let (mut converters, mut facts) = (BTreeMap::new(), BTreeMap::new());
     if served.contains(&Role::Workloads) {
-        converters.insert("clonesets.apps.kruise.io".to_owned(), kinds::convert as apiserver::registry::ConvertFn);
+        facts.insert("clonesets.apps.kruise.io".to_owned(), &kinds::CLONESET);
+        converters
+            .insert("clonesets.apps.kruise.io".to_owned(), kinds::convert as apiserver::registry::ConvertFn);
     }
     Ok(apiserver::Config {
         store,
         env: env.clone(),
-        registry: Arc::new(apiserver::builtin_registry()),
+        registry,
         authorizer: Arc::new(authorizer()),
         converters,
-        documents: apiserver::documents(),
+        facts,
+        documents: vec![Arc::new(Discovery::new()), Arc::new(OpenApi::new())],
         nodes: Arc::new(Agents::new()),
         version: apiserver::Version {
             git_version: concat!("v1.36.0+knarr.", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -211,10 +223,15 @@ fn tls(certs: &pki::Authority, address: SocketAddr, block: u8, env: &Env) -> any
     if !hosts.contains(&ip) {
         hosts.push(ip);
     }
-    let identity = certs.server("apiserver", &pki::Subject { name: "kube-apiserver", groups: &[], hosts: &hosts }, env)?;
+    let identity = certs.server(
+        "apiserver",
+        &pki::Subject { name: "kube-apiserver", groups: &[], hosts: &hosts },
+        env,
+    )?;
     Ok(net::Tls {
         chain: pki::certificates(&identity.cert_pem),
-        key: pki::private_key(&identity.key_pem).context("read the server's key: remove the folder pki to have a new one made")?,
+        key: pki::private_key(&identity.key_pem)
+            .context("read the server's key: remove the folder pki to have a new one made")?,
         client_authorities: pki::certificates(certs.ca_pem()),
     })
 }

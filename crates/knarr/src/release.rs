@@ -10,7 +10,7 @@ use api_client::Client;
 use stdx::Env;
 
 /// The steps of a directory.
-pub struct Releases {
+pub(crate) struct Releases {
     dir: PathBuf,
     steps: Vec<Step>,
 }
@@ -22,7 +22,7 @@ struct Step {
 
 impl Releases {
     /// Reads and checks all manifests.
-    pub fn read(dir: &Path) -> anyhow::Result<Releases> {
+    pub(crate) fn read(dir: &Path) -> anyhow::Result<Releases> {
         let wrong = || format!("--apply {}", dir.display());
         let dir = dir.canonicalize().with_context(wrong)?;
         let first = cli::read_manifests(&dir).with_context(wrong)?;
@@ -34,7 +34,8 @@ impl Releases {
         let folder = dir.join("release");
         if folder.is_dir() {
             let entries = std::fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))?;
-            let mut files: Vec<PathBuf> = entries.filter_map(|e| e.ok().map(|e| e.path())).filter(|p| cli::is_manifest(p)).collect();
+            let mut files: Vec<PathBuf> =
+                entries.filter_map(|e| e.ok().map(|e| e.path())).filter(|p| cli::is_manifest(p)).collect();
             files.sort();
             for file in files {
                 let title = format!("release {}", name(&file));
@@ -45,9 +46,11 @@ impl Releases {
     }
 
     /// Carries out the steps that an earlier start has not finished; each is over when its workloads have rolled out.
-    pub async fn run(self, client: &Client, env: &Env, record: &Path) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, client: &Client, env: &Env, record: &Path) -> anyhow::Result<()> {
         let mut applied: BTreeMap<PathBuf, usize> = match std::fs::read(record) {
-            Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| format!("read {}", record.display()))?,
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).with_context(|| format!("read {}", record.display()))?
+            }
             Err(_) => BTreeMap::new(),
         };
         let done = applied.get(&self.dir).copied().unwrap_or(0);

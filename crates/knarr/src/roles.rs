@@ -14,19 +14,19 @@ use stdx::Env;
 use crate::args::{Nodes, Role};
 
 /// Name of the scheduler as a component.
-pub const SCHEDULER: &str = "scheduler";
+pub(crate) const SCHEDULER: &str = "scheduler";
 /// Name of the simulated nodes as a component.
-pub const NODE_SIM: &str = "node-sim";
+pub(crate) const NODE_SIM: &str = "node-sim";
 /// Name of what a host does beside its controllers: events, the leader's lease.
-pub const HOST: &str = "controller-host";
+pub(crate) const HOST: &str = "controller-host";
 
 /// User name of a component of this process.
-pub fn user_of(component: &str) -> String {
+pub(crate) fn user_of(component: &str) -> String {
     format!("system:knarr:{component}")
 }
 
 /// The controllers of the given roles.
-pub fn rows(roles: &[Role]) -> Vec<Row> {
+pub(crate) fn rows(roles: &[Role]) -> Vec<Row> {
     let mut out = Vec::new();
     if roles.contains(&Role::Controllers) {
         out.extend(builtins::rows());
@@ -38,9 +38,10 @@ pub fn rows(roles: &[Role]) -> Vec<Row> {
 }
 
 /// What each component may do: of controllers, what their rows list and what they watch.
-pub fn rules() -> Vec<(String, Vec<Rule>)> {
+pub(crate) fn rules() -> Vec<(String, Vec<Rule>)> {
     let rows = rows(&[Role::Controllers, Role::Workloads]);
-    let mut out: Vec<(String, Vec<Rule>)> = rows.iter().map(|row| (row.name.to_owned(), rules_of(row))).collect();
+    let mut out: Vec<(String, Vec<Rule>)> =
+        rows.iter().map(|row| (row.name.to_owned(), rules_of(row))).collect();
     let read = ["get", "list", "watch"];
     out.push((
         SCHEDULER.to_owned(),
@@ -80,7 +81,10 @@ fn rules_of(row: &Row) -> Vec<Rule> {
         rule(&r.group, &[&r.plural], &["get", "list", "watch"])
     });
     let may = row.permissions.iter().map(|p| rule(p.group, &[p.resource], p.verbs));
-    let events = [rule("", &["events"], &["create", "patch"]), rule("events.k8s.io", &["events"], &["create", "patch"])];
+    let events = [
+        rule("", &["events"], &["create", "patch"]),
+        rule("events.k8s.io", &["events"], &["create", "patch"]),
+    ];
     watched.chain(may).chain(events).collect()
 }
 
@@ -90,7 +94,12 @@ fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Rule {
 }
 
 /// Starts the controllers of the given roles; nothing when they have none.
-pub fn start_controllers(roles: &[Role], clients: Clients, env: &Env, config: HostConfig) -> Option<Handle> {
+pub(crate) fn start_controllers(
+    roles: &[Role],
+    clients: Clients,
+    env: &Env,
+    config: HostConfig,
+) -> Option<Handle> {
     let rows = rows(roles);
     if rows.is_empty() {
         return None;
@@ -107,13 +116,15 @@ pub fn start_controllers(roles: &[Role], clients: Clients, env: &Env, config: Ho
 }
 
 /// Starts the scheduler.
-pub fn start_scheduler(client: Client, env: &Env) {
+pub(crate) fn start_scheduler(client: Client, env: &Env) -> Arc<scheduler::Metrics> {
     let scheduler = scheduler::Scheduler::new(client, env.clone(), scheduler::Config::default());
+    let metrics = scheduler.metrics();
     env.spawn("scheduler", scheduler.run());
+    metrics
 }
 
 /// Starts the simulated nodes.
-pub fn start_simulated(client: Client, env: &Env, nodes: &Nodes) {
+pub(crate) fn start_simulated(client: Client, env: &Env, nodes: &Nodes) {
     if nodes.nodes == 0 {
         return;
     }
@@ -122,7 +133,9 @@ pub fn start_simulated(client: Client, env: &Env, nodes: &Nodes) {
     config.zones = nodes.zones.clone();
     let env_ = env.clone();
     env.spawn("simulated nodes", async move {
-        node_sim::run(client, env_, config).await;
+        if let Err(error) = node_sim::run(client, env_, config).await {
+            tracing::error!(%error, "simulated nodes stopped");
+        }
     });
 }
 
@@ -130,7 +143,7 @@ const CRDS: Resource =
     Resource::cluster("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition");
 
 /// Puts our CustomResourceDefinitions into the embedded server.
-pub async fn install_crds(server: &Arc<ApiServer>) -> anyhow::Result<()> {
+pub(crate) async fn install_crds(server: &Arc<ApiServer>) -> anyhow::Result<()> {
     let admin = Client::new(server.transport(User::new("knarr", &["system:masters"])), "knarr");
     for crd in api_workload::crds() {
         let name = crd["metadata"]["name"].as_str().unwrap_or_default().to_owned();

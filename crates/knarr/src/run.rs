@@ -15,7 +15,7 @@ use crate::{roles, up, webhook};
 
 /// Flags of `run`.
 #[derive(clap::Args, Debug)]
-pub struct Args {
+pub(crate) struct Args {
     /// Roles to run
     #[arg(long = "role", value_name = "ROLE,…", value_delimiter = ',', required = true)]
     roles: Vec<Role>,
@@ -38,10 +38,12 @@ pub struct Args {
 }
 
 /// Runs until a signal.
-pub async fn run(args: Args) -> anyhow::Result<()> {
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     if args.roles.contains(&Role::Apiserver) {
         if args.roles.len() > 1 {
-            bail!("role apiserver brings its own store: run it alone, or everything together with `knarr up`");
+            bail!(
+                "role apiserver brings its own store: run it alone, or everything together with `knarr up`"
+            );
         }
         return up::run(up::Args::apiserver_only(args.server)).await;
     }
@@ -52,7 +54,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let config = match &args.leader_lease {
         None => HostConfig::alone(),
         Some(lease) => {
-            let (namespace, name) = lease.split_once('/').context("--leader-lease: expected NAMESPACE/NAME")?;
+            let (namespace, name) =
+                lease.split_once('/').context("--leader-lease: expected NAMESPACE/NAME")?;
             let identity = stdx::uid(&*env.rng);
             HostConfig::elected(LeaseConfig { namespace: namespace.into(), name: name.into(), identity })
         }

@@ -14,7 +14,7 @@ use crate::{release, roles};
 
 /// Flags of `up`.
 #[derive(clap::Args, Debug)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     server: Server,
     /// Kubeconfig to write [default: in the data directory]
@@ -32,8 +32,9 @@ pub struct Args {
 
 impl Args {
     /// The API server alone.
-    pub fn apiserver_only(server: Server) -> Args {
-        let nodes = Nodes { nodes: 0, process_nodes: 0, cells: Vec::new(), zones: Vec::new() };
+    pub(crate) fn apiserver_only(server: Server) -> Args {
+        let nodes =
+            Nodes { nodes: 0, process_nodes: 0, catalogue: None, cells: Vec::new(), zones: Vec::new() };
         let without = Role::ALL.into_iter().filter(|r| *r != Role::Apiserver).collect();
         Args { server, kubeconfig: None, nodes, without, apply: None }
     }
@@ -44,9 +45,11 @@ impl Args {
 }
 
 /// Runs until Ctrl-C or SIGTERM.
-pub async fn run(args: Args) -> anyhow::Result<()> {
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     if args.without.contains(&Role::Apiserver) {
-        anyhow::bail!("--without apiserver: use `knarr run --role … --kubeconfig FILE` against another API server");
+        anyhow::bail!(
+            "--without apiserver: use `knarr run --role … --kubeconfig FILE` against another API server"
+        );
     }
     let env = os::env();
     let roles = args.roles();
@@ -86,10 +89,11 @@ fn start(plane: &Plane, roles: &[Role], env: &Env, args: &Args) {
         api_client::Client::new(server.transport(user), name)
     });
     if let Some(handle) = roles::start_controllers(roles, clients, env, HostConfig::alone()) {
-        plane.server.add_metrics(std::sync::Arc::new(move || handle.metrics()));
+        plane.server.add_figures(std::sync::Arc::new(move || handle.metrics()));
     }
     if roles.contains(&Role::Scheduler) {
-        roles::start_scheduler(plane.client(roles::SCHEDULER), env);
+        let metrics = roles::start_scheduler(plane.client(roles::SCHEDULER), env);
+        plane.server.add_figures(std::sync::Arc::new(move || metrics.text()));
     }
     if roles.contains(&Role::Nodes) {
         roles::start_simulated(plane.client(roles::NODE_SIM), env, &args.nodes);
@@ -107,6 +111,7 @@ async fn agent(plane: &Plane, roles: &[Role], env: &Env, args: &Args) -> anyhow:
         nodes: args.nodes.process_nodes,
         cells: args.nodes.cells.clone(),
         zones: args.nodes.zones.clone(),
+        catalogue: args.nodes.catalogue.clone(),
     };
     Agent::ensure(flags, env).await.map(Some)
 }
@@ -116,7 +121,9 @@ fn greet(plane: &Plane, args: &Args) {
     eprintln!("  kubeconfig: {}", plane.kubeconfig.display());
     let sim = args.nodes.nodes;
     let process = args.nodes.process_nodes;
-    eprintln!("  nodes: {sim} simulated, {process} with local processes (no isolation: catalogue images only)");
+    eprintln!(
+        "  nodes: {sim} simulated, {process} with local processes (no isolation: catalogue images only)"
+    );
     eprintln!("  one process, one disk, no high availability; Ctrl-C stops it, the same --data-dir goes on");
 }
 
@@ -127,7 +134,7 @@ async fn work(plane: &mut Plane, releases: Option<release::Releases>, env: &Env)
 }
 
 /// Waits for Ctrl-C or SIGTERM.
-pub async fn signal() -> anyhow::Result<()> {
+pub(crate) async fn signal() -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;

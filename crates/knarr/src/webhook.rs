@@ -24,7 +24,7 @@ const CRDS: Resource =
 const REPAIR_EVERY: Duration = Duration::from_secs(10);
 
 /// Serves conversions until `stop`, and keeps the definitions pointing here.
-pub async fn run(
+pub(crate) async fn run(
     client: Client,
     env: Env,
     dir: &Path,
@@ -32,9 +32,9 @@ pub async fn run(
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let authority = pki::Authority::open(dir, &env)?;
-    let listener = tokio::net::TcpListener::bind(listen)
-        .await
-        .with_context(|| format!("listen for conversions on {listen}: choose another with --webhook-listen"))?;
+    let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| {
+        format!("listen for conversions on {listen}: choose another with --webhook-listen")
+    })?;
     let address = listener.local_addr()?;
     let hosts = [address.ip().to_string(), "localhost".to_owned()];
     let subject = pki::Subject { name: "knarr-conversion", groups: &[], hosts: &hosts };
@@ -124,7 +124,7 @@ fn review_answer(review: &Value) -> Value {
 }
 
 /// One object in another version; `desired` is a whole `apiVersion`.
-pub fn convert(object: Value, desired: &str) -> Result<Value, String> {
+pub(crate) fn convert(object: Value, desired: &str) -> Result<Value, String> {
     let version = |api_version: &str| api_version.rsplit('/').next().unwrap_or_default().to_owned();
     let from = version(object["apiVersion"].as_str().unwrap_or_default());
     match object["kind"].as_str() {
@@ -140,7 +140,8 @@ mod tests {
     #[test]
     fn a_review_is_answered_object_by_object() {
         let set = json!({"apiVersion": "apps.kruise.io/v1alpha1", "kind": "CloneSet", "metadata": {"name": "a"}, "spec": {}});
-        let review = json!({"request": {"uid": "u", "desiredAPIVersion": "apps.kruise.io/v1beta1", "objects": [set]}});
+        let review =
+            json!({"request": {"uid": "u", "desiredAPIVersion": "apps.kruise.io/v1beta1", "objects": [set]}});
         let answer = review_answer(&review);
         assert_eq!(answer["response"]["uid"], "u");
         assert_eq!(answer["response"]["result"]["status"], "Success");
