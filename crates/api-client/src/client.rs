@@ -30,8 +30,17 @@ pub struct List<T> {
     #[serde(default)]
     pub metadata: ListMeta,
     /// The objects.
-    #[serde(default = "Vec::new")]
+    #[serde(default = "Vec::new", deserialize_with = "items_or_null")]
     pub items: Vec<T>,
+}
+
+/// An empty list of metadata comes as null.
+fn items_or_null<'de, D, T>(d: D) -> Result<Vec<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Ok(Option::deserialize(d)?.unwrap_or_default())
 }
 
 /// Metadata of a list.
@@ -397,6 +406,13 @@ pub struct MetaOnly {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_without_items_is_empty() {
+        for text in [r#"{"items": null}"#, "{}", r#"{"items": []}"#] {
+            assert!(serde_json::from_str::<List<MetaOnly>>(text).unwrap().items.is_empty(), "{text}");
+        }
+    }
 
     #[test]
     fn query_is_escaped_and_empty_values_left_out() {

@@ -1,6 +1,6 @@
 //! The host against an API server in memory, in virtual time.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
+#![allow(clippy::unwrap_used, clippy::result_large_err, reason = "a test ends at what it did not expect")]
 
 mod dynamic;
 mod host;
