@@ -14,8 +14,19 @@ pub(crate) const ACCEPT: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,ap
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct ServerTable {
     pub(crate) metadata: ListMeta,
+    /// Null in all events of a watch but the first.
+    #[serde(deserialize_with = "null_is_none")]
     pub(crate) column_definitions: Vec<Column>,
+    #[serde(deserialize_with = "null_is_none")]
     pub(crate) rows: Vec<Row>,
+}
+
+fn null_is_none<'de, D, T>(d: D) -> Result<Vec<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Ok(Option::deserialize(d)?.unwrap_or_default())
 }
 
 /// A column.

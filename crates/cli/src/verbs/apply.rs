@@ -267,11 +267,14 @@ fn explain(manifest: &Manifest, way: &Way<'_>, error: Error) -> anyhow::Error {
             .iter()
             .map(|c| format!("\n{}: {}: {}", manifest.place(&c.field), c.field, c.message))
             .collect();
+        let how_many = match causes.len() {
+            1 => "one field has another owner".to_owned(),
+            n => format!("{n} fields have other owners"),
+        };
         return anyhow::anyhow!(
-            "{}: {} of these fields have other owners:{lines}\nTake them over with --force-conflicts, or leave them out \
-             of the manifest. (You are {:?}.)",
+            "{}: {how_many}:{lines}\nTake them over with --force-conflicts, or leave them out of the manifest. (You \
+             are {:?}.)",
             manifest.source,
-            causes.len(),
             way.manager
         );
     }

@@ -1,0 +1,203 @@
+//! A real API server in memory, and the command line in front of it.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use api_client::{Body, Client, Error, Response, Transport};
+use apiserver::registry::Registry;
+use apiserver::{
+    ApiServer, Attributes, Authorizer, Config, Decision, Limits, Nodes, Rows, Rule, ServiceRange, User,
+    Version,
+};
+use clap::{CommandFactory, Parser};
+use stdx::{BoxFuture, Clock, Env, SeededRng, Spawn, Time, Timer};
+use store::{MemoryDisk, MemoryEngine, Store};
+
+struct Virtual(tokio::time::Instant);
+
+impl Clock for Virtual {
+    fn now(&self) -> Time {
+        Time::from_secs(1_800_000_000) + self.0.elapsed()
+    }
+}
+
+struct Tokio;
+
+impl Timer for Tokio {
+    fn sleep(&self, length: Duration) -> BoxFuture<()> {
+        Box::pin(tokio::time::sleep(length))
+    }
+}
+
+impl Spawn for Tokio {
+    fn spawn(&self, _name: &'static str, task: BoxFuture<()>) {
+        tokio::spawn(task);
+    }
+}
+
+struct Everybody;
+
+impl Authorizer for Everybody {
+    fn authorize(&self, _user: &User, _what: &Attributes<'_>) -> Decision {
+        Decision::Allow
+    }
+
+    fn rules(&self, _user: &User) -> Vec<Rule> {
+        Vec::new()
+    }
+}
+
+/// Node agents that answer with the path they were asked for.
+struct Echo;
+
+impl Nodes for Echo {
+    fn get(&self, _address: String, _port: u16, path: String) -> BoxFuture<Result<Response, Error>> {
+        Box::pin(async move { Ok(http::Response::new(Body::Full(format!("{path}\n").into()))) })
+    }
+}
+
+#[derive(Parser)]
+#[command(name = "knarr")]
+struct App {
+    #[command(subcommand)]
+    verb: cli::Verb,
+}
+
+/// A server, and a directory for manifests.
+pub(crate) struct World {
+    transport: Arc<dyn Transport>,
+    pub(crate) env: Env,
+    dir: PathBuf,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// What a command printed.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Said {
+    pub(crate) code: ExitCode,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Buffer {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl World {
+    /// A fresh server; `name` keeps directories of tests apart.
+    pub(crate) async fn new(name: &str) -> World {
+        let env = Env {
+            clock: Arc::new(Virtual(tokio::time::Instant::now())),
+            rng: Arc::new(SeededRng::new(1)),
+            timer: Arc::new(Tokio),
+            spawn: Arc::new(Tokio),
+        };
+        let registry = Arc::new(Registry::new(apiserver::kinds::served()));
+        let engine = Box::new(MemoryEngine::new(MemoryDisk::default()));
+        let store =
+            Store::open(engine, Arc::new(Rows::new(&registry)), store::Limits::default().inline()).unwrap();
+        let server = ApiServer::new(Config {
+            store,
+            env: env.clone(),
+            registry,
+            authorizer: Arc::new(Everybody),
+            converters: BTreeMap::new(),
+            facts: BTreeMap::new(),
+            documents: vec![Arc::new(apiserver::discovery::Discovery::new())],
+            nodes: Arc::new(Echo),
+            version: Version {
+                git_version: "v1.36.0+test".to_owned(),
+                git_commit: String::new(),
+                build_date: String::new(),
+                platform: String::new(),
+            },
+            services: ServiceRange {
+                network: [10, 96, 0, 0].into(),
+                prefix: 16,
+                node_ports: (30_000, 32_767),
+                server: ([192, 0, 2, 1].into(), 6443),
+            },
+            limits: Limits::default(),
+        });
+        server.bootstrap().await.unwrap();
+        let dir = std::env::temp_dir().join(format!("knarr-cli-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        World { transport: server.transport(User::new("admin", &["system:masters"])), env, dir }
+    }
+
+    /// A client of the server.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.transport.clone(), "test")
+    }
+
+    /// Writes a manifest; its path.
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
+        let path = self.dir.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    /// The directory in which manifests are.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Runs a command line. The directory of manifests is cut from what it says.
+    pub(crate) async fn run(&self, line: &str) -> Said {
+        self.run_for(line, Duration::from_secs(3600)).await
+    }
+
+    /// The same, broken off after a while, as by Ctrl-C.
+    pub(crate) async fn run_for(&self, line: &str, length: Duration) -> Said {
+        let words = ["knarr"].into_iter().chain(line.split_whitespace());
+        let app = App::try_parse_from(words).unwrap();
+        let (out, err) = (Buffer::default(), Buffer::default());
+        let io = cli::Io { out: Box::new(out.clone()), err: Box::new(err.clone()) };
+        let transport = self.transport.clone();
+        let open = |_: cli::Connect| async move { Ok(transport) };
+        let mut command = App::command();
+        let run = cli::run_with(app.verb, self.env.clone(), &mut command, open, io);
+        let code = tokio::time::timeout(length, run).await.unwrap_or(ExitCode::from(130));
+        let dir = format!("{}/", self.dir.display());
+        Said { code, out: out.text().replace(&dir, ""), err: err.text().replace(&dir, "") }
+    }
+
+    /// The same, which must succeed and say nothing on stderr.
+    pub(crate) async fn out(&self, line: &str) -> String {
+        let said = self.run(line).await;
+        assert_eq!((said.code, said.err.as_str()), (ExitCode::SUCCESS, ""), "{line}: {}", said.out);
+        said.out
+    }
+
+    /// The same, which must fail; what it says on stderr.
+    pub(crate) async fn err(&self, line: &str) -> String {
+        let said = self.run(line).await;
+        assert_eq!(said.code, ExitCode::FAILURE, "{line}: {}{}", said.out, said.err);
+        said.err
+    }
+}
