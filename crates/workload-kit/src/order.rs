@@ -340,13 +340,45 @@ mod tests {
         assert_eq!(names_of(&all), "c b a e d");
     }
 
+    /// Each word is a pod: the labels it has (`A`, `AB`, `-` for none). The first ones, as many as places are expected,
+    /// wait for their update. Cases of OpenKruise's own scatter tests.
     #[test]
     fn scattered_pods_lie_evenly_among_the_others() {
-        let all = pods("a k=v\nb k=v\nc k=v\nd\ne\nf\ng\nh\ni");
-        let term = [ScatterTerm { key: "k".into(), value: "v".into() }];
-        assert_eq!(names_of(&scatter(all.clone(), &all, &term)), "a d e f b g h i c");
-        // Two of three have been updated: the last one stays last.
-        let rest = pods("c k=v\nd\ne\nf");
-        assert_eq!(names_of(&scatter(rest, &all, &term)), "c d e f");
+        for (terms, all, expected) in [
+            ("A", "- - - - A A", "4 0 1 2 3 5"),
+            ("A", "- - - A A A", "3 0 1 4 2 5"),
+            ("A", "- - - A - - A", "3 0 1 2 4 5 6"),
+            ("A", "- - - - - - A A A", "6 0 1 2 7 3 4 5 8"),
+            ("A", "- - A A A A", "2 3 0 4 1 5"),
+            ("A", "- - A - A A A A A", "2 4 0 5 6 1 7 3 8"),
+            ("A", "- A - A - - A A A", "1 0 3 2 6 4 7 5 8"),
+            ("A", "- - - - - - - A A AB", "7 0 1 2 3 8 4 5 6 9"),
+            ("A", "A -", "0 1"),
+            ("B", "- - - - - - B A A AB", "6 0 1 2 3 4 5 7 8 9"),
+            ("A B", "B B - - A A", "0 4 2 3 5 1"),
+            ("A B", "- - - B AB A", "4 0 1 2 5 3"),
+            ("B A", "- - - - - - B A A B", "7 6 0 1 2 3 4 5 9 8"),
+            ("A B", "- - - - - - B A A B", "6 7 0 1 2 3 4 5 8 9"),
+            ("A B", "- - - - - - AB - - AB", "6 0 1 2 3 4 5 7 8 9"),
+            ("A B", "- - - A - - AB - - -", "3 0 1 2 4 5 7 6"),
+            ("A B", "- - - A A - AB - - AB", "6 3 0 1 4 2 5 7 8 9"),
+            ("A B C", "- A A B B C C C C C", "3 1 5 0 6 7 8 9 2 4"),
+            ("A B C", "- A AC BC B - - C C C", "3 2 0 7 8 5 6 9 1 4"),
+            ("A", "- - - - A A A", "0 1 4 2 3 5"),
+            ("A", "A A - - - - - - - A", "2 0 3 4 5 6 1"),
+        ] {
+            let label = |c: char| (c.to_string(), "v".to_owned());
+            let pod = |(i, word): (usize, &str)| {
+                let mut pod = Pod::default();
+                pod.metadata.name = i.to_string();
+                pod.metadata.labels = word.chars().filter(|c| *c != '-').map(label).collect();
+                Arc::new(pod)
+            };
+            let pods: Vec<_> = all.split(' ').enumerate().map(pod).collect();
+            let waiting = pods[..expected.split(' ').count()].to_vec();
+            let terms: Vec<_> =
+                terms.split(' ').map(|t| ScatterTerm { key: t.to_owned(), value: "v".into() }).collect();
+            assert_eq!(names_of(&scatter(waiting, &pods, &terms)), expected, "{all}");
+        }
     }
 }
