@@ -25,6 +25,7 @@ pub struct Client {
 
 /// One page, or all, of a collection.
 #[derive(Debug, Deserialize)]
+#[serde(bound = "T: Deserialize<'de>")]
 pub struct List<T> {
     /// Version and continuation of the list.
     #[serde(default)]
