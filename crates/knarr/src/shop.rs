@@ -19,9 +19,10 @@ use tokio::net::TcpListener;
 
 /// Flags of the example application.
 #[derive(clap::Args, Clone, Debug)]
+#[command(disable_version_flag = true)]
 pub(crate) struct Args {
     /// What it says its version is.
-    #[arg(long = "app-version", visible_alias = "version", default_value = "v1")]
+    #[arg(long, default_value = "v1")]
     version: String,
     /// Exit at once with code 1: a release that is broken.
     #[arg(long)]
