@@ -21,14 +21,13 @@ use crate::handle::{Handle, Whys};
 use crate::lease::Election;
 use crate::metrics::Metrics;
 use crate::mirror::{self, Tiding};
+use crate::pace::Pace;
 use crate::{Clients, HostConfig, dynamic, tell};
 
 /// Changes taken in before keys are planned again.
 const TIDINGS_MAX: usize = 512;
 /// Keys planned before changes are taken in again.
 const PLANS_MAX: usize = 64;
-/// Rounds in a row that changed something after which a key counts as not settling, and is slowed down.
-pub(crate) const ROUNDS_MAX: u32 = 300;
 
 /// Runs controllers.
 pub struct Host {
@@ -69,7 +68,8 @@ pub(crate) struct Lane {
     /// Numbers of the mirrors it reads; its own kind first.
     pub feeds: Vec<usize>,
     pub at_work: usize,
-    pub rounds: std::collections::BTreeMap<ObjectKey, u32>,
+    /// Keys whose last plan changed something.
+    pub paces: std::collections::BTreeMap<ObjectKey, Pace>,
 }
 
 /// What an apply task reports.
@@ -116,8 +116,8 @@ impl Host {
                 mirror_of(&mut mirrors, w.feed(), (lane, watch))
             });
             let feeds = feeds.collect();
-            let (queue, rounds) = (Queue::new(), Default::default());
-            lanes.push(Lane { row, queue, executor, feeds, at_work: 0, rounds });
+            let (queue, paces) = (Queue::new(), Default::default());
+            lanes.push(Lane { row, queue, executor, feeds, at_work: 0, paces });
         }
         let (outbox, done) = mpsc::channel(config.workers.max(1) * lanes.len().max(1));
         let recorder = Recorder::start(&env, clients.clone(), metrics.clone());

@@ -19,6 +19,7 @@ mod lease;
 mod look;
 mod metrics;
 mod mirror;
+mod pace;
 mod tell;
 
 pub use config::{Clients, HostConfig, LeaseConfig, over};

@@ -1,13 +1,13 @@
 //! One look at one key: observe, plan, ask for permits, hand out.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 use api_meta::ObjectKey;
 use reconcile::{Action, Note, PermitRequest, Plan, Severity, Target, Verdict};
 use stdx::Time;
 
-use crate::host::{Done, Host, ROUNDS_MAX, is_own_status};
+use crate::host::{Done, Host, is_own_status};
+use crate::pace::Pace;
 use crate::tell;
 
 impl Host {
@@ -37,7 +37,7 @@ impl Host {
         let lane = &mut self.lanes[lane];
         self.world.set_failure(lane.row.name, key, None);
         self.whys.clear(lane.row.name, key);
-        lane.rounds.remove(key);
+        lane.paces.remove(key);
         lane.queue.forget(key);
         lane.queue.done(key);
     }
@@ -53,7 +53,7 @@ impl Host {
         if plan.is_quiet() {
             self.metrics.reconciled(controller, "success", self.env.now().since(now));
             let lane = &mut self.lanes[lane];
-            lane.rounds.remove(key);
+            lane.paces.remove(key);
             if self.world.failure(controller, key).is_none() {
                 lane.queue.forget(key);
             }
@@ -68,14 +68,9 @@ impl Host {
     /// Slows down a key whose plans never come to an end: a planner that undoes its own work, or two that fight.
     fn is_restless(&mut self, lane: usize, key: &ObjectKey, now: Time) -> bool {
         let lane = &mut self.lanes[lane];
-        let rounds = lane.rounds.entry(key.clone()).or_default();
-        *rounds += 1;
-        if *rounds <= ROUNDS_MAX {
-            return false;
-        }
-        tracing::warn!(rounds, "the object does not settle; looking again in a while");
-        *rounds = ROUNDS_MAX * 9 / 10;
-        lane.queue.add_at(key.clone(), now + Duration::from_secs(10));
+        let pace = lane.paces.entry(key.clone()).or_insert_with(|| Pace::new(now));
+        let Some(at) = pace.step(now) else { return false };
+        lane.queue.add_at(key.clone(), at);
         lane.queue.done(key);
         true
     }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 /// A server; clones share it.
 #[derive(Clone)]
-pub struct Server {
+pub(crate) struct Server {
     state: Arc<Mutex<State>>,
     news: Arc<watch::Sender<u64>>,
 }
@@ -32,38 +32,38 @@ struct State {
 }
 
 /// Gives the status to answer instead, if any.
-pub type Refuse = Box<dyn FnMut(&str, &str) -> Option<Status> + Send>;
+pub(crate) type Refuse = Box<dyn FnMut(&str, &str) -> Option<Status> + Send>;
 
 impl Server {
-    pub fn new() -> Server {
+    pub(crate) fn new() -> Server {
         let state = State { revision: 1, ..State::default() };
         Server { state: Arc::new(Mutex::new(state)), news: Arc::new(watch::Sender::new(1)) }
     }
 
-    pub fn refuse(&self, refuse: impl FnMut(&str, &str) -> Option<Status> + Send + 'static) {
+    pub(crate) fn refuse(&self, refuse: impl FnMut(&str, &str) -> Option<Status> + Send + 'static) {
         self.state.lock().unwrap().refuse = Some(Box::new(refuse));
     }
 
-    pub fn serve_all(&self) {
+    pub(crate) fn serve_all(&self) {
         self.state.lock().unwrap().refuse = None;
     }
 
-    pub fn stall(&self, collections: &[&str]) {
+    pub(crate) fn stall(&self, collections: &[&str]) {
         self.state.lock().unwrap().stalled = collections.iter().map(|c| (*c).to_owned()).collect();
         self.news.send_modify(|_| {});
     }
 
     /// Everything asked so far, as `VERB path`.
-    pub fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.state.lock().unwrap().requests.clone()
     }
 
-    pub fn list(&self, collection: &str) -> Vec<Value> {
+    pub(crate) fn list(&self, collection: &str) -> Vec<Value> {
         let state = self.state.lock().unwrap();
         state.objects.iter().filter(|((c, ..), _)| c == collection).map(|(_, o)| o.clone()).collect()
     }
 
-    pub fn put(&self, collection: &str, body: Value) {
+    pub(crate) fn put(&self, collection: &str, body: Value) {
         let mut state = self.state.lock().unwrap();
         let id = id_of(collection, &body);
         if state.objects.contains_key(&id) {
@@ -74,7 +74,7 @@ impl Server {
         self.news.send_replace(state.revision);
     }
 
-    pub fn edit(&self, collection: &str, namespace: &str, name: &str, change: impl FnOnce(&mut Value)) {
+    pub(crate) fn edit(&self, collection: &str, namespace: &str, name: &str, change: impl FnOnce(&mut Value)) {
         let mut state = self.state.lock().unwrap();
         let id = (collection.to_owned(), namespace.to_owned(), name.to_owned());
         let mut object = state.objects[&id].clone();
@@ -84,7 +84,7 @@ impl Server {
     }
 
     /// Loses objects without telling the watchers, whose history then counts as gone: they must list again.
-    pub fn lose(&self, collection: &str, names: &[String]) {
+    pub(crate) fn lose(&self, collection: &str, names: &[String]) {
         let mut state = self.state.lock().unwrap();
         state.objects.retain(|(c, _, name), _| c != collection || !names.contains(name));
         state.revision += 1;
