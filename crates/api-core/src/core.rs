@@ -235,6 +235,25 @@ impl Object for EndpointSlice {
     }
 }
 
+/// The endpoints of a service in the older form.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Endpoints {
+    /// Metadata.
+    pub metadata: ObjectMeta,
+    /// Addresses by ports, as on the wire.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::pod::null_is_default")]
+    pub subsets: Vec<Value>,
+}
+
+impl Object for Endpoints {
+    const RESOURCE: Resource = Resource::namespaced("", "v1", "endpoints", "Endpoints");
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+}
+
 /// A lease: heartbeats and leadership.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

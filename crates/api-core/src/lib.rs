@@ -12,8 +12,8 @@ pub use apps::{
     ReplicaSetSpec, ReplicaSetStatus, RollingUpdateDeployment,
 };
 pub use core::{
-    ConfigMap, EndpointSlice, Lease, LeaseSpec, Namespace, NamespaceSpec, NamespaceStatus, Node, NodeSpec,
-    NodeStatus, PersistentVolumeClaim, Service, ServiceAccount, ServicePort, ServiceSpec, Taint,
+    ConfigMap, EndpointSlice, Endpoints, Lease, LeaseSpec, Namespace, NamespaceSpec, NamespaceStatus, Node,
+    NodeSpec, NodeStatus, PersistentVolumeClaim, Service, ServiceAccount, ServicePort, ServiceSpec, Taint,
 };
 pub use pod::{
     Affinity, Container, ContainerPort, ContainerState, ContainerStateRunning, ContainerStateTerminated,

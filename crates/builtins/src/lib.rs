@@ -8,6 +8,7 @@
 
 pub mod account;
 pub mod deployment;
+pub mod endpoints;
 pub mod endpointslice;
 pub mod gc;
 mod kit;
@@ -22,6 +23,7 @@ pub fn rows() -> Vec<Row> {
         Row::of::<deployment::Deployments>(),
         Row::of::<replicaset::ReplicaSets>(),
         Row::of::<endpointslice::EndpointSlices>(),
+        Row::of::<endpoints::EndpointsOfServices>(),
         Row::of::<account::Accounts>(),
     ]
 }

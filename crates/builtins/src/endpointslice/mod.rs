@@ -2,8 +2,8 @@
 //!
 //! Absent: topology hints, the trigger-time annotation, mirroring of hand-made Endpoints.
 
-mod observe;
-mod plan;
+pub(crate) mod observe;
+pub(crate) mod plan;
 #[cfg(test)]
 mod tests;
 
@@ -53,7 +53,7 @@ impl Thinker for EndpointSlices {
 }
 
 /// The Services that select a pod.
-fn selecting(world: &World, pod: &Pod) -> Vec<ObjectKey> {
+pub(crate) fn selecting(world: &World, pod: &Pod) -> Vec<ObjectKey> {
     let meta = &pod.metadata;
     if meta.labels.is_empty() {
         return Vec::new();

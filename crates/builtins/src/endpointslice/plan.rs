@@ -99,7 +99,7 @@ fn endpoint(seen: &Observed, pod: &Pod, address: &str) -> Value {
 }
 
 /// The ports of a Service as they are at one pod; a named port that the pod lacks is left out.
-fn ports(service: &Service, pod: &Pod) -> Vec<Value> {
+pub(crate) fn ports(service: &Service, pod: &Pod) -> Vec<Value> {
     let resolved = service.spec.ports.iter().filter_map(|port| {
         let mut out = json!({
             "name": port.name, "port": number_at(port, pod)?, "protocol": protocol(&port.protocol),
