@@ -194,9 +194,9 @@ impl ApiServer {
     async fn serve(self: Arc<Self>, user: User, request: Request) -> Response {
         let started = self.env.now();
         let (head, body) = request.into_parts();
-        let call = Call::new(self.clone(), user, head, body);
+        let mut call = Call::new(self.clone(), user, head, body);
         let form = call.accept.as_ref().map_or(Form::Json, |a| a.form);
-        let outcome = pipeline::run(&call).await;
+        let outcome = pipeline::run(&mut call).await;
         let mut response = match outcome {
             Ok(response) => response,
             Err(refusal) => answer::refusal(&refusal, form),

@@ -60,13 +60,16 @@ fn write_json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
     serde_json::to_writer(out, value).expect("a tree with text keys always has a JSON form");
 }
 
-/// Appends the object with its version: `head`, then what follows the head of the stored body.
+/// Appends the object with its version: `head`, then what follows the head of the stored body. What was never stored has
+/// revision 0 and shows none.
 pub(crate) fn splice(out: &mut Vec<u8>, head: &[u8], plain: &[u8], revision: Revision) {
     out.reserve(plain.len() + 48);
     out.extend_from_slice(head);
-    out.extend_from_slice(b"\"resourceVersion\":\"");
-    out.extend_from_slice(revision.to_string().as_bytes());
-    out.extend_from_slice(b"\",");
+    if revision > Revision(0) {
+        out.extend_from_slice(b"\"resourceVersion\":\"");
+        out.extend_from_slice(revision.to_string().as_bytes());
+        out.extend_from_slice(b"\",");
+    }
     out.extend_from_slice(&plain[head_length(plain)..]);
 }
 

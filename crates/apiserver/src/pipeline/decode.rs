@@ -126,20 +126,44 @@ pub(crate) fn findings(duplicates: &[String], unknown: &[String]) -> Vec<String>
 
 /// Drops what the kind does not know and brings the rest into its stored form; gives the names of what was dropped.
 pub(crate) fn check(object: &mut Value, expected: &Expected<'_>) -> Result<Vec<String>, String> {
-    match expected.schema {
+    let owners = cleared_owners(object);
+    let found = match expected.schema {
         None => Ok(Vec::new()),
         Some(schema) if expected.is_custom => Ok(api_schema::prune(schema, object)),
         Some(schema) => api_schema::check_fields(schema, object, Unknown::Name).map_err(|e| e.0),
+    };
+    put_owners(object, owners);
+    found
+}
+
+/// `managedFields: []` asks to clear them, which the stored form cannot tell from absent.
+fn cleared_owners(object: &Value) -> Option<Value> {
+    let owners = object.get("metadata")?.get("managedFields")?;
+    let is_cleared = owners.as_array().is_some_and(|list| match list.as_slice() {
+        [] => true,
+        [only] => only.as_object().is_some_and(Map::is_empty),
+        _ => false,
+    });
+    is_cleared.then(|| Value::Array(Vec::new()))
+}
+
+fn put_owners(object: &mut Value, owners: Option<Value>) {
+    if let Some(owners) = owners
+        && let Some(metadata) = object["metadata"].as_object_mut()
+    {
+        metadata.insert("managedFields".into(), owners);
     }
 }
 
 /// Schema defaults, then the kind's own.
 pub(crate) fn default(object: &mut Value, served: &Served) {
+    let owners = cleared_owners(object);
     if let Some(schema) = served.schema() {
         api_schema::apply_defaults(schema, object);
     }
     (served.facts.default)(object);
     complete(object, served);
+    put_owners(object, owners);
 }
 
 /// Writes out what upstream's types write even when it is empty (`status: {}`, `resources: {}`).
@@ -163,8 +187,8 @@ fn yaml(bytes: &[u8], expected: &Expected<'_>) -> Outcome<(Value, Vec<String>)> 
 
 /// One YAML document as a tree, with findings about keys that occur twice (of which the last counts).
 pub(crate) fn read_yaml(text: &str) -> Result<(Value, Vec<String>), serde_yaml_ng::Error> {
-    match serde_yaml_ng::from_str(text) {
-        Ok(tree) => Ok((tree, Vec::new())),
+    match serde_yaml_ng::from_str::<serde_yaml_ng::Value>(text) {
+        Ok(_) => Ok((serde_yaml_ng::from_str(text)?, Vec::new())),
         Err(first) => {
             let finding = first.to_string();
             if !finding.contains("duplicate entry") {

@@ -51,16 +51,17 @@ pub(crate) fn stamp(object: &mut Value, served: &Served, namespace: &str, env: &
     }
 }
 
-/// Brings the server's own fields of `old` into `new`, unless the client claims others (which validation will refuse).
+/// Brings the server's own fields of `old` into `new`; a client that claims another identity is refused by validation.
 pub(crate) fn carry(new: &mut Value, old: &Value) {
     let was = &old["metadata"];
     let metadata = of(new);
-    for key in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+    if metadata.get("uid").is_none_or(Value::is_null) {
+        metadata.insert("uid".into(), was["uid"].clone());
+    }
+    for key in ["creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         if was[key].is_null() {
-            if key != "uid" {
-                metadata.remove(key);
-            }
-        } else if metadata.get(key).is_none_or(Value::is_null) {
+            metadata.remove(key);
+        } else {
             metadata.insert(key.into(), was[key].clone());
         }
     }
@@ -195,6 +196,13 @@ pub(crate) fn validate(object: &Value, served: &Served) -> Vec<Cause> {
         let faults = name_faults(name, served.facts.names);
         out.extend(faults.iter().map(|f| invalid_value("metadata.name", name, f)));
     }
+    out.extend(validate_parts(object));
+    out
+}
+
+/// Findings about labels, annotations, owners and finalizers.
+fn validate_parts(object: &Value) -> Vec<Cause> {
+    let mut out = Vec::new();
     let map = |key: &str| object["metadata"][key].as_object().into_iter().flatten();
     for (key, value) in map("labels") {
         out.extend(key_faults(key).iter().map(|f| invalid_value("metadata.labels", key, f)));
@@ -306,7 +314,7 @@ fn finalizer_names(object: &Value) -> Vec<Cause> {
 
 /// Findings about a change of metadata.
 pub(crate) fn validate_change(new: &Value, old: &Value) -> Vec<Cause> {
-    let mut out = Vec::new();
+    let mut out = validate_parts(new);
     for key in
         ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"]
     {

@@ -1,7 +1,7 @@
 //! The stages every request passes, in this order.
 //!
 //! ```text
-//! authenticate   before this room: the caller hands over a User
+//! authenticate   before this room: the caller hands over a User, who may act as another one
 //! authorize      the authorizer's verdict
 //! flow control   bounded numbers of reads and writes at one time
 //! decode         body -> tree, unknown and duplicate fields judged       \
@@ -21,6 +21,7 @@ pub(crate) mod commit;
 pub(crate) mod convert;
 pub(crate) mod decode;
 mod flow;
+mod impersonate;
 pub(crate) mod metadata;
 pub(crate) mod owners;
 pub(crate) mod protobuf;
@@ -35,7 +36,11 @@ use crate::route;
 use crate::server::Call;
 
 /// Takes one request through all stages.
-pub(crate) async fn run(call: &Call) -> Outcome<Response> {
+pub(crate) async fn run(call: &mut Call) -> Outcome<Response> {
+    if let Some(user) = impersonate::wanted(call)? {
+        call.user = user;
+    }
+    let call = &*call;
     authorize::check(call)?;
     let _slot = flow::enter(call)?;
     route::dispatch(call).await

@@ -18,8 +18,9 @@ pub(crate) fn create(served: &Served, object: &Value, context: &Context<'_>) -> 
 
 /// Refuses a change that is not valid.
 pub(crate) fn update(served: &Served, new: &Value, old: &Value, context: &Context<'_>) -> Outcome<()> {
-    let mut causes = metadata::validate(new, served);
-    causes.extend(metadata::validate_change(new, old));
+    // Twice, as upstream: once for every object, once more by the kind's own rules; clients count causes.
+    let mut causes = metadata::validate_change(new, old);
+    causes.extend(causes.clone());
     causes.extend(schema(served, new, Some(old)));
     causes.extend(replicas(served, new));
     causes.extend((served.facts.validate_update)(new, old, context));

@@ -126,6 +126,12 @@ static NAMESPACES: Facts = Facts {
     names: Names::Label,
     selectable: &["status.phase"],
     field: dotted,
+    default: |namespace| {
+        let name = text(&namespace["metadata"]["name"]);
+        if !name.is_empty() {
+            namespace["metadata"]["labels"]["kubernetes.io/metadata.name"] = json!(name);
+        }
+    },
     prepare_create: |namespace, _| {
         let mut finalizers: Vec<Value> =
             namespace["spec"]["finalizers"].as_array().cloned().unwrap_or_default();
@@ -136,14 +142,10 @@ static NAMESPACES: Facts = Facts {
         namespace["status"] = json!({"phase": "Active"});
     },
     prepare_update: |new, old, context| {
-        if context.subresource != "finalize" {
-            new["spec"]["finalizers"] = old["spec"]["finalizers"].clone();
+        if context.subresource == "finalize" {
+            new["status"] = old["status"].clone();
         } else {
-            let kept = new["spec"].clone();
-            let version = new["metadata"]["resourceVersion"].clone();
-            *new = old.clone();
-            new["metadata"]["resourceVersion"] = version;
-            new["spec"] = kept;
+            new["spec"]["finalizers"] = old["spec"]["finalizers"].clone();
         }
         drop_empty(&mut new["spec"], "finalizers");
     },

@@ -67,7 +67,12 @@ impl Accept {
             return Ok(Accept { form: json, shape: As::Object });
         }
         clauses.sort_by(|a, b| b.quality.total_cmp(&a.quality));
-        clauses.iter().find_map(|c| c.accept(json)).ok_or_else(not_acceptable)
+        let known = |c: &&Clause<'_>| matches!(c.media, "application/json" | "application/yaml" | "*/*");
+        match clauses.iter().find_map(|c| c.accept(json)) {
+            Some(accept) => Ok(accept),
+            None if clauses.iter().any(|c| known(&c)) => Err(refuse(Reason::NotAcceptable, ONLY)),
+            None => Err(not_acceptable()),
+        }
     }
 
     /// The same for watches: YAML cannot be streamed.
@@ -111,6 +116,9 @@ impl Clause<'_> {
         Some(Accept { form, shape })
     }
 }
+
+/// What is said of a known form as something unknown.
+const ONLY: &str = "only the following media types are accepted: application/json, application/yaml";
 
 fn not_acceptable() -> Box<crate::refuse::Refusal> {
     let text = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml";

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::answer;
 use crate::pipeline::owners::{self, Writer};
 use crate::pipeline::{admit, decode};
-use crate::refuse::{Outcome, bad_request, invalid, method_not_allowed, required};
+use crate::refuse::{Outcome, bad_request, invalid, method_not_allowed, required, unknown_path};
 use crate::registry::Served;
 use crate::server::Call;
 use crate::verbs::options;
@@ -35,7 +35,10 @@ pub(crate) async fn answer(call: &Call, served: &Arc<Served>) -> Outcome<Respons
     if &*served.storage_key == "componentstatuses" {
         return component_statuses(call, served);
     }
-    if *call.method() != Method::POST || !call.target.name.is_empty() {
+    if !call.target.name.is_empty() {
+        return Err(unknown_path());
+    }
+    if *call.method() != Method::POST {
         return Err(method_not_allowed());
     }
     if &*served.storage_key == "bindings" {

@@ -123,7 +123,7 @@ async fn attempt(
     (served.facts.prepare_update)(&mut new, &old, &context);
     let addresses = &call.server.addresses;
     let given = addresses.reallocate(&call.server, served, &mut new, &old, how.dry_run)?;
-    if how.subresource != "status" {
+    if !matches!(how.subresource, "status" | "binding") {
         metadata::bump(&mut new, &old, served.facts.generation);
     }
     owners::keep_times(&old, &mut new);

@@ -40,6 +40,16 @@ pub(crate) async fn create(call: &Call, served: &Arc<Served>) -> Outcome<Respons
 
 /// The namespace in the body must be that of the path.
 pub(crate) fn check_namespace(call: &Call, served: &Served, object: &mut Value) -> Outcome<()> {
+    same_namespace(call, served, object)?;
+    let wanted = call.namespace(served);
+    if !wanted.is_empty() {
+        metadata::of(object).insert("namespace".into(), wanted.into());
+    }
+    Ok(())
+}
+
+/// The same without filling it in.
+pub(crate) fn same_namespace(call: &Call, served: &Served, object: &Value) -> Outcome<()> {
     let (wanted, given) = (call.namespace(served), metadata::text(object, "namespace"));
     if !given.is_empty() && given != wanted {
         let text = if served.resource.namespaced {
@@ -48,9 +58,6 @@ pub(crate) fn check_namespace(call: &Call, served: &Served, object: &mut Value) 
             "namespace is not allowed on this type"
         };
         return Err(bad_request(text));
-    }
-    if !wanted.is_empty() {
-        metadata::of(object).insert("namespace".into(), wanted.into());
     }
     Ok(())
 }

@@ -29,6 +29,13 @@ pub(crate) struct Options {
     pub(crate) propagation: String,
     pub(crate) orphan: Option<bool>,
     pub(crate) dry_run: bool,
+    /// What the body says of dry runs.
+    stages: Vec<String>,
+}
+
+fn stages(body: &Value) -> Vec<String> {
+    let all = body["dryRun"].as_array().into_iter().flatten();
+    all.map(|v| v.as_str().unwrap_or_default().to_owned()).collect()
 }
 
 impl Options {
@@ -96,12 +103,16 @@ impl Options {
             version: text(&body["preconditions"]["resourceVersion"]),
             propagation: text(&body["propagationPolicy"]),
             orphan: body["orphanDependents"].as_bool(),
-            dry_run: body["dryRun"].as_array().is_some_and(|d| d.iter().any(|v| v == "All")),
+            dry_run: !stages(body).is_empty(),
+            stages: stages(body),
         }
     }
 
     fn faults(&self) -> Vec<Cause> {
         let mut out = Vec::new();
+        if self.stages.iter().any(|s| s != "All") {
+            out.push(not_supported("dryRun", &self.stages, &["All"]));
+        }
         if !matches!(self.propagation.as_str(), "" | "Foreground" | "Background" | "Orphan") {
             let supported = ["Foreground", "Background", "Orphan", "nil"];
             out.push(not_supported("propagationPolicy", &self.propagation, &supported));

@@ -6,7 +6,7 @@ use api_client::Response;
 use api_meta::{Reason, Status, StatusDetails};
 use serde_json::Value;
 
-use super::update::check_name;
+use super::update::{check_name, undeterminable};
 use super::{Change, Retry, change, create, options};
 use crate::pipeline::decode::{self, Strictness, expected};
 use crate::pipeline::owners::{self, Writer};
@@ -142,6 +142,11 @@ impl Patch {
     }
 
     fn refused_strategic(&self, error: &api_patch::strategic::Error) -> Box<Refusal> {
+        if !matches!(error, api_patch::strategic::Error::NotAnObject) {
+            // Upstream answers 500 here, without a reason.
+            let message = error.to_string();
+            return Status { status: "Failure".to_owned(), message, code: 500, ..Status::default() }.into();
+        }
         let shown = api_patch::strategic::go_text(&self.tree);
         let text = format!("Invalid value: {shown:?}: {error}");
         invalid_patch(text)
@@ -279,9 +284,12 @@ fn read_applied(call: &Call, served: &Served) -> Outcome<Value> {
         let version = applied["apiVersion"].as_str().unwrap_or_default();
         return Err(bad_request(format!("invalid object type: {version}, Kind={kind}")));
     }
-    create::check_namespace(call, served, &mut applied)?;
+    create::same_namespace(call, served, &applied)?;
     let given = metadata::text(&applied, "name").to_owned();
     if given.is_empty() {
+        if !metadata::text(&applied, "generateName").is_empty() {
+            return Err(undeterminable(&call.target.name));
+        }
         metadata::of(&mut applied).insert("name".into(), call.target.name.clone().into());
     } else {
         check_name(&call.target.name, &given)?;

@@ -40,12 +40,7 @@ pub(crate) async fn update(call: &Call, served: &Arc<Served>, subresource: &str)
         Change { name, subresource, manager: &manager, retry, dry_run: call.query.dry_run(), uid: None };
     let written = change(call, served, how, |old| {
         check_uid(served, name, &object, old)?;
-        let mut new = object.clone();
-        // A PUT says what the object is, but the moment it was made is not the client's to say.
-        metadata::of(&mut new).remove("creationTimestamp");
-        metadata::of(&mut new).remove("deletionTimestamp");
-        metadata::of(&mut new).remove("deletionGracePeriodSeconds");
-        Ok(new)
+        Ok(object.clone())
     });
     represent::written(call, served, &written.await?, accept, 200).await
 }
@@ -54,11 +49,15 @@ fn check_identity(call: &Call, served: &Served, object: &mut Value) -> Outcome<(
     create::check_namespace(call, served, object)?;
     let (wanted, given) = (call.target.name.as_str(), metadata::text(object, "name"));
     if given.is_empty() {
-        return Err(bad_request(format!(
-            "the name of the object ({wanted} based on URL) was undeterminable: name must be provided"
-        )));
+        return Err(undeterminable(wanted));
     }
     check_name(wanted, given)
+}
+
+/// What is said of an object without a name.
+pub(super) fn undeterminable(wanted: &str) -> Box<crate::refuse::Refusal> {
+    let text = "was undeterminable: name must be provided";
+    bad_request(format!("the name of the object ({wanted} based on URL) {text}"))
 }
 
 /// The name in the body must be that of the path.

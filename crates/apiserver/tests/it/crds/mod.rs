@@ -29,7 +29,7 @@ struct Known {
 
 /// A server over what `disk` holds.
 async fn start(disk: &MemoryDisk, known: Known) -> World {
-    let registry = Arc::new(Registry::new(apiserver::kinds::served()));
+    let registry = Arc::new(Registry::new(apiserver::registry::builtin()));
     let engine = Box::new(MemoryEngine::new(disk.clone()));
     let limits = store::Limits::default().inline();
     let store = Store::open(engine, Arc::new(Rows::new(&registry)), limits).unwrap();
