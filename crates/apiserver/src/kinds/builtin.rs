@@ -1,12 +1,12 @@
 //! Rows of the generated tables as served resources.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use api_meta::Resource;
 use api_tables::{Kind, tables};
 
-use crate::registry::{Conversion, Served, Subresource};
+use super::table;
+use crate::registry::{Served, Subresource};
 
 /// Every built-in resource in every served version, in the order of discovery.
 pub fn served() -> Vec<Served> {
@@ -32,7 +32,7 @@ fn one(kind: &'static Kind) -> Served {
         verbs: kind.verbs.iter().map(String::as_str).collect(),
         subresources,
         schema: Some((tables().types.clone(), kind.root)),
-        facts: if kind.group == "apiextensions.k8s.io" { &crate::crd::FACTS } else { base.facts },
+        facts: table::facts(&kind.group, &kind.plural),
         ..base
     }
 }

@@ -10,6 +10,22 @@
 //! `table.rs` names them. Messages are those of kube-apiserver 1.36, because people search for them and clients parse
 //! some. What is absent: reading other objects (admission, allocation) and writing them.
 
+mod autoscaling;
+mod batch;
 mod builtin;
+mod check;
+mod core;
+mod cron;
+mod limits;
+mod machinery;
+mod names;
+mod network;
+mod pod;
+mod policy;
+mod service;
+mod show;
+mod storage;
+mod table;
+mod workload;
 
 pub use builtin::served;
