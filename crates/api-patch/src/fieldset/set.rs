@@ -89,6 +89,11 @@ impl FieldSet {
         &mut self.nodes[i]
     }
 
+    /// Makes room for so many children.
+    pub(crate) fn reserve(&mut self, children: usize) {
+        self.nodes.reserve(children);
+    }
+
     /// Puts a child in place: a member or not, with what is below it. Nothing happens when both say nothing.
     pub(crate) fn put(&mut self, key: PathElement, member: bool, below: FieldSet) {
         let new = Node { key, member, below };
@@ -104,7 +109,7 @@ impl FieldSet {
             Ok(i) => {
                 let old = &mut self.nodes[i];
                 old.member |= new.member;
-                old.below = old.below.union(&new.below);
+                old.below.add_all(new.below);
             }
             Err(i) => self.nodes.insert(i, new),
         }
@@ -189,6 +194,62 @@ impl FieldSet {
                     Some(Node { key: a.key.clone(), member: a.member, below })
                 }
             }
+        })
+    }
+
+    /// Adds all members of another set.
+    pub fn add_all(&mut self, other: FieldSet) {
+        if self.is_empty() {
+            *self = other;
+            return;
+        }
+        for node in other.nodes {
+            self.put(node.key, node.member, node.below);
+        }
+    }
+
+    /// Removes members of another set; what is below them stays. Cheap when the other set is small.
+    pub fn remove_all(&mut self, other: &FieldSet) {
+        self.prune(other, &mut |ours, theirs| {
+            ours.member &= !theirs.member;
+            ours.below.remove_all(&theirs.below);
+        });
+    }
+
+    /// Removes members of another set and all that is below them.
+    pub fn remove_below(&mut self, other: &FieldSet) {
+        self.prune(other, &mut |ours, theirs| {
+            if theirs.member {
+                ours.member = false;
+                ours.below = FieldSet::new();
+            } else {
+                ours.below.remove_below(&theirs.below);
+            }
+        });
+    }
+
+    /// Changes the nodes that both have, then drops void ones.
+    fn prune(&mut self, other: &FieldSet, change: &mut dyn FnMut(&mut Node, &Node)) {
+        let mut void = false;
+        for theirs in &other.nodes {
+            if let Ok(i) = self.find(&theirs.key) {
+                change(&mut self.nodes[i], theirs);
+                void |= self.nodes[i].is_void();
+            }
+        }
+        if void {
+            self.nodes.retain(|n| !n.is_void());
+        }
+    }
+
+    /// Whether both have a member in common.
+    pub fn meets(&self, other: &FieldSet) -> bool {
+        let small = if self.nodes.len() <= other.nodes.len() { self } else { other };
+        let large = if std::ptr::eq(small, self) { other } else { self };
+        small.nodes.iter().any(|a| {
+            let Ok(i) = large.find(&a.key) else { return false };
+            let b = &large.nodes[i];
+            (a.member && b.member) || a.below.meets(&b.below)
         })
     }
 

@@ -1,5 +1,7 @@
 //! The FieldsV1 form: `{"f:spec": {"f:containers": {"k:{\"name\":\"c\"}": {".": {}, "f:image": {}}}}}`.
 
+use std::fmt::Write;
+
 use serde_json::{Map, Value};
 
 use super::set::Node;
@@ -33,13 +35,27 @@ impl FieldSet {
         Value::Object(self.to_map(false))
     }
 
+    /// Whether FieldsV1 that this library has written shares a member with the set; much cheaper than reading it.
+    pub(crate) fn meets_json(&self, fields: &Value) -> bool {
+        let mut name = String::new();
+        self.nodes().iter().any(|node| {
+            name.clear();
+            label(&node.key, &mut name);
+            let Some(Value::Object(below)) = fields.get(&name) else { return false };
+            let is_member = below.is_empty() || below.contains_key(".");
+            (node.member && is_member) || (!node.below.is_empty() && node.below.meets_json(&fields[&name]))
+        })
+    }
+
     fn to_map(&self, member: bool) -> Map<String, Value> {
         let mut map = Map::new();
         if member && !self.is_empty() {
             map.insert(".".to_owned(), Value::Object(Map::new()));
         }
         for node in self.nodes() {
-            map.insert(label(&node.key), Value::Object(node.below.to_map(node.member)));
+            let mut name = String::new();
+            label(&node.key, &mut name);
+            map.insert(name, Value::Object(node.below.to_map(node.member)));
         }
         map
     }
@@ -86,24 +102,55 @@ fn element(name: &str) -> Result<Option<PathElement>, FieldsError> {
     }))
 }
 
-fn label(key: &PathElement) -> String {
+/// The name of a member. Most names need no escaping, so that they are written without a detour.
+fn label(key: &PathElement, out: &mut String) {
     match key {
-        PathElement::Field(name) => ["f:", name].concat(),
-        PathElement::Value(v) => format!("v:{}", v.to_json()),
-        PathElement::Index(i) => format!("i:{i}"),
+        PathElement::Field(name) => {
+            out.reserve(name.len() + 2);
+            out.push_str("f:");
+            out.push_str(name);
+        }
+        PathElement::Value(v) => {
+            out.push_str("v:");
+            scalar(v, out);
+        }
+        PathElement::Index(i) => {
+            let _ = write!(out, "i:{i}");
+        }
         PathElement::Key(fields) => {
-            let mut out = String::from("k:{");
+            out.push_str("k:{");
             for (i, (name, value)) in fields.iter().enumerate() {
                 if i > 0 {
                     out.push(',');
                 }
-                out.push_str(&Value::from(&**name).to_string());
+                text(name, out);
                 out.push(':');
-                out.push_str(&value.to_json().to_string());
+                scalar(value, out);
             }
             out.push('}');
-            out
         }
+    }
+}
+
+fn scalar(value: &Scalar, out: &mut String) {
+    match value {
+        Scalar::Text(t) => text(t, out),
+        Scalar::Int(i) => {
+            let _ = write!(out, "{i}");
+        }
+        other => {
+            let _ = write!(out, "{}", other.to_json());
+        }
+    }
+}
+
+fn text(text: &str, out: &mut String) {
+    if text.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b'"' && b != b'\\') {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        let _ = write!(out, "{}", Value::from(text));
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::conflict::Conflicts;
-use super::entries::{self, Entry, Operation, Owner};
+use super::entries::{self, Entry, Fields, Operation, Owner};
 use super::update::{META, track, yield_changed};
 use super::{Change, last_applied};
 use crate::fieldset::FieldSet;
@@ -131,16 +131,18 @@ impl Attempt<'_> {
         let merged = self.merged();
         let merged = self.prune(merged, last.as_ref(), &set, &managed);
         let diff = self.walker.compare(self.live, &merged).without(self.change.reset);
+        let (touched, removed) = diff.into_parts();
         if on_conflict == OnConflict::Refuse {
-            refuse(&managed, &diff.touched())?;
+            refuse(&managed, &touched)?;
         }
-        yield_changed(&diff, &mut managed, None);
+        yield_changed(&touched, &removed, &mut managed);
         let own = set.difference(&META);
         let same = entries::same_apart(self.live, &merged);
         if !own.is_empty() {
             let time =
                 if same { last.and_then(|e| e.time) } else { Some(self.change.now.to_string().into()) };
-            managed.push(Entry { owner, api_version: self.change.api_version.to_owned(), time, set: own });
+            let api_version = self.change.api_version.to_owned();
+            managed.push(Entry { owner, api_version, time, fields: Fields::Set(own) });
         }
         Ok((merged, managed))
     }
@@ -153,11 +155,13 @@ impl Attempt<'_> {
 
     /// Removes what this manager owned, no longer applies, and nobody else owns.
     fn prune(&self, merged: Value, last: Option<&Entry>, set: &FieldSet, others: &[Entry]) -> Value {
-        let Some(last) = last.filter(|e| !e.set.difference(set).is_empty()) else { return merged };
+        let Some(last) = last.map(|e| e.fields.set()).filter(|l| !l.difference(set).is_empty()) else {
+            return merged;
+        };
         let walker = self.walker;
         let fields = |v: &Value| walker.widen(&walker.field_set(v));
-        let last = walker.widen(&last.set);
-        let owned = others.iter().fold(set.clone(), |all, e| all.union(&e.set));
+        let last = walker.widen(&last);
+        let owned = others.iter().fold(set.clone(), |all, e| all.union(&e.fields.set()));
         let all = fields(&merged);
         let pruned = fields(&walker.remove(&merged, &last));
         // Put back what somebody still owns …
@@ -204,7 +208,7 @@ impl Refusal {
 fn refuse(others: &[Entry], touched: &FieldSet) -> Result<(), Refusal> {
     let mut found: Vec<(Owner, FieldSet)> = others
         .iter()
-        .map(|e| (e.owner.clone(), e.set.intersection(touched)))
+        .map(|e| (e.owner.clone(), e.fields.set().intersection(touched)))
         .filter(|(_, fields)| !fields.is_empty())
         .collect();
     found.sort_by(|a, b| a.0.cmp(&b.0));

@@ -1,5 +1,7 @@
 //! The entries of `managedFields`: reading, writing, order, limits.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use super::Change;
@@ -28,7 +30,60 @@ pub(super) struct Entry {
     pub(super) owner: Owner,
     pub(super) api_version: String,
     pub(super) time: Option<Value>,
-    pub(super) set: FieldSet,
+    pub(super) fields: Fields,
+}
+
+/// What is owned: as it was stored, as long as nothing changes, or as a set.
+#[derive(Clone, Debug)]
+pub(super) enum Fields {
+    /// FieldsV1 that this library has written.
+    Stored(Value),
+    /// A set.
+    Set(FieldSet),
+}
+
+impl Fields {
+    /// Removes paths; what is stored is read only when it has one of them.
+    pub(super) fn remove_all(&mut self, gone: &FieldSet) {
+        match self {
+            Fields::Stored(json) if !gone.meets_json(json) => {}
+            _ => self.set_mut().remove_all(gone),
+        }
+    }
+
+    /// Whether nothing is owned.
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Fields::Stored(json) => json.as_object().is_none_or(Map::is_empty),
+            Fields::Set(set) => set.is_empty(),
+        }
+    }
+
+    /// The set, to be changed.
+    pub(super) fn set_mut(&mut self) -> &mut FieldSet {
+        if let Fields::Stored(json) = self {
+            *self = Fields::Set(FieldSet::parse(json).unwrap_or_default());
+        }
+        match self {
+            Fields::Set(set) => set,
+            Fields::Stored(_) => unreachable!("it has just been read"),
+        }
+    }
+
+    /// The set.
+    pub(super) fn set(&self) -> Cow<'_, FieldSet> {
+        match self {
+            Fields::Stored(json) => Cow::Owned(FieldSet::parse(json).unwrap_or_default()),
+            Fields::Set(set) => Cow::Borrowed(set),
+        }
+    }
+
+    fn into_json(self) -> Value {
+        match self {
+            Fields::Stored(json) => json,
+            Fields::Set(set) => set.to_json(),
+        }
+    }
 }
 
 impl Owner {
@@ -53,39 +108,50 @@ impl Entry {
         text.parse::<stdx::Time>().map_or(0, stdx::Time::secs)
     }
 
-    fn to_json(&self) -> Value {
+    fn into_json(self) -> Value {
         let operation = match self.owner.operation {
             Operation::Apply => "Apply",
             Operation::Update => "Update",
         };
         let mut map = Map::new();
-        map.insert("apiVersion".to_owned(), self.api_version.clone().into());
+        map.insert("apiVersion".to_owned(), self.api_version.into());
         map.insert("fieldsType".to_owned(), "FieldsV1".into());
-        map.insert("fieldsV1".to_owned(), self.set.to_json());
+        map.insert("fieldsV1".to_owned(), self.fields.into_json());
         if !self.owner.manager.is_empty() {
-            map.insert("manager".to_owned(), self.owner.manager.clone().into());
+            map.insert("manager".to_owned(), self.owner.manager.into());
         }
         map.insert("operation".to_owned(), operation.into());
         if !self.owner.subresource.is_empty() {
-            map.insert("subresource".to_owned(), self.owner.subresource.clone().into());
+            map.insert("subresource".to_owned(), self.owner.subresource.into());
         }
-        if let Some(time) = &self.time {
-            map.insert("time".to_owned(), time.clone());
+        if let Some(time) = self.time {
+            map.insert("time".to_owned(), time);
         }
         Value::Object(map)
     }
 }
 
-/// The entries of an object; nothing when it has none or one cannot be read.
+/// The entries of a stored object; nothing when it has none or one cannot be read.
 pub(super) fn of(object: &Value) -> Vec<Entry> {
-    object.pointer("/metadata/managedFields").and_then(decode).unwrap_or_default()
+    object.pointer(LIST).cloned().and_then(stored).unwrap_or_default()
 }
 
-/// Reads a list of entries; nothing when one of them cannot be read. Of several with one owner the last counts.
-pub(super) fn decode(list: &Value) -> Option<Vec<Entry>> {
-    let mut out: Vec<Entry> = Vec::new();
-    for item in list.as_array()? {
-        let entry = decode_entry(item)?;
+/// Entries that this library has written.
+pub(super) fn stored(list: Value) -> Option<Vec<Entry>> {
+    decode(list, |fields| Some(Fields::Stored(fields)))
+}
+
+/// Entries from a client; nothing when one of them cannot be read.
+pub(super) fn sent(list: Value) -> Option<Vec<Entry>> {
+    decode(list, |fields| FieldSet::parse(&fields).ok().map(Fields::Set))
+}
+
+/// Of several entries with one owner the last counts.
+fn decode(list: Value, read: impl Fn(Value) -> Option<Fields>) -> Option<Vec<Entry>> {
+    let Value::Array(list) = list else { return None };
+    let mut out: Vec<Entry> = Vec::with_capacity(list.len());
+    for item in list {
+        let entry = decode_entry(item, &read)?;
         match out.iter_mut().find(|e| e.owner == entry.owner) {
             Some(old) => *old = entry,
             None => out.push(entry),
@@ -94,31 +160,32 @@ pub(super) fn decode(list: &Value) -> Option<Vec<Entry>> {
     Some(out)
 }
 
-fn decode_entry(item: &Value) -> Option<Entry> {
-    let text = |name: &str| item.get(name).and_then(Value::as_str).unwrap_or_default();
-    let operation = match text("operation") {
+fn decode_entry(mut item: Value, read: impl Fn(Value) -> Option<Fields>) -> Option<Entry> {
+    let item = item.as_object_mut()?;
+    let mut text = |name: &str| match item.remove(name) {
+        Some(Value::String(text)) => text,
+        _ => String::new(),
+    };
+    let operation = match text("operation").as_str() {
         "Apply" => Operation::Apply,
         "Update" => Operation::Update,
         _ => return None,
     };
-    if text("apiVersion").is_empty() || text("fieldsType") != "FieldsV1" {
+    let api_version = text("apiVersion");
+    if api_version.is_empty() || text("fieldsType") != "FieldsV1" {
         return None;
     }
-    let set = match item.get("fieldsV1") {
-        None | Some(Value::Null) => FieldSet::new(),
-        Some(fields) => FieldSet::parse(fields).ok()?,
+    let (manager, subresource) = (text("manager"), text("subresource"));
+    let fields = match item.remove("fieldsV1") {
+        None | Some(Value::Null) => Fields::Set(FieldSet::new()),
+        Some(fields) => read(fields)?,
     };
-    let version = if operation == Operation::Apply { "" } else { text("apiVersion") };
+    let version = if operation == Operation::Apply { String::new() } else { api_version.clone() };
     Some(Entry {
-        owner: Owner {
-            manager: text("manager").to_owned(),
-            operation,
-            version: version.to_owned(),
-            subresource: text("subresource").to_owned(),
-        },
-        api_version: text("apiVersion").to_owned(),
-        time: item.get("time").filter(|t| !t.is_null()).cloned(),
-        set,
+        owner: Owner { manager, operation, version, subresource },
+        api_version,
+        time: item.remove("time").filter(|t| !t.is_null()),
+        fields,
     })
 }
 
@@ -136,7 +203,7 @@ pub(super) fn put(object: &mut Value, mut entries: Vec<Entry>) {
         take(object);
         return;
     }
-    let list = entries.iter().map(Entry::to_json).collect();
+    let list = entries.into_iter().map(Entry::into_json).collect();
     let Value::Object(map) = object else { return };
     let metadata = map.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
     if let Value::Object(metadata) = metadata {
@@ -189,7 +256,7 @@ pub(super) fn cap(entries: &mut Vec<Entry>) {
         let Some(at) = entries.iter().position(|e| e.owner == owner && e.owner != bucket) else { continue };
         let merged = entries.remove(at);
         if let Some(e) = entries.iter_mut().find(|e| e.owner == bucket) {
-            e.set = e.set.union(&merged.set);
+            e.fields.set_mut().add_all(merged.fields.set().into_owned());
             e.time = merged.time;
         }
         count -= 1;
@@ -198,18 +265,21 @@ pub(super) fn cap(entries: &mut Vec<Entry>) {
 
 /// Puts the old times back when a write changed neither the object nor its owners apart from times: such a write is none.
 pub fn keep_times(live: &Value, new: &mut Value) {
-    let list = |o: &Value| o.pointer("/metadata/managedFields").and_then(Value::as_array).cloned();
-    let (Some(old), Some(now)) = (list(live), list(new)) else { return };
-    let untimed = |e: &Value| {
-        let mut e = e.clone();
-        e.as_object_mut().map(|m| m.remove("time"));
-        e
+    let (Some(old), Some(now)) = (live.pointer(LIST).and_then(Value::as_array), new.pointer(LIST)) else {
+        return;
     };
-    let same = old.len() == now.len() && old.iter().zip(&now).all(|(a, b)| untimed(a) == untimed(b));
+    let now = now.as_array().map_or(&[][..], Vec::as_slice);
+    let untimed = |a: &Value, b: &Value| match (a.as_object(), b.as_object()) {
+        (Some(a), Some(b)) => same_but(a, b, "time", |_, _| true),
+        _ => a == b,
+    };
+    let same = old.len() == now.len() && old.iter().zip(now).all(|(a, b)| untimed(a, b));
     if same && old != now && same_apart(live, new) {
-        new["metadata"]["managedFields"] = Value::Array(old);
+        new["metadata"]["managedFields"] = Value::Array(old.clone());
     }
 }
+
+const LIST: &str = "/metadata/managedFields";
 
 /// Whether two objects are equal apart from `metadata.managedFields`.
 pub(super) fn same_apart(a: &Value, b: &Value) -> bool {

@@ -5,9 +5,9 @@ use std::sync::LazyLock;
 use serde_json::Value;
 
 use super::Change;
-use super::entries::{self, Entry, Operation, Owner};
+use super::entries::{self, Entry, Fields, Operation, Owner};
 use crate::fieldset::{FieldSet, Path};
-use crate::typed::{Diff, Walker};
+use crate::typed::Walker;
 
 /// Sets `metadata.managedFields` of `new`: what changed since `live` belongs to the manager, and to nobody else. `live` is
 /// `None` for a create. A client that sends no entries keeps those of `live`; one that sends `[]` or `[{}]` clears them.
@@ -48,7 +48,10 @@ fn known(change: &Change<'_>, live: Option<&Value>, sent: Option<Value>) -> Vec<
     if reset {
         return Vec::new();
     }
-    match entries::decode(&sent) {
+    // A patch brings the live list along; then it need not be read with care.
+    let own = live.and_then(|l| l.pointer("/metadata/managedFields")) == Some(&sent);
+    let managed = if own { entries::stored(sent) } else { entries::sent(sent) };
+    match managed {
         Some(managed) if !managed.is_empty() => managed,
         _ => of_live(),
     }
@@ -62,27 +65,22 @@ pub(super) fn track(
     new: &Value,
     managed: &mut Vec<Entry>,
 ) {
-    let diff = walker.compare(old, new).without(change.reset);
-    yield_changed(&diff, managed, None);
-    let own = diff.touched().difference(&META);
+    let (mut own, removed) = walker.compare(old, new).without(change.reset).into_parts();
+    yield_changed(&own, &removed, managed);
+    own.remove_all(&META);
     if !own.is_empty() {
         give(change, own, managed);
     }
     entries::cap(managed);
 }
 
-/// Takes changed and removed paths from all owners but one; owners of nothing go.
-pub(super) fn yield_changed(diff: &Diff, managed: &mut Vec<Entry>, except: Option<&Owner>) {
-    let touched = diff.touched();
-    for entry in managed.iter_mut().filter(|e| Some(&e.owner) != except) {
-        if !touched.is_empty() {
-            entry.set = entry.set.difference(&touched);
-        }
-        if !diff.removed.is_empty() {
-            entry.set = entry.set.difference(&diff.removed);
-        }
+/// Takes changed and removed paths from all owners; owners of nothing go.
+pub(super) fn yield_changed(touched: &FieldSet, removed: &FieldSet, managed: &mut Vec<Entry>) {
+    for entry in managed.iter_mut() {
+        entry.fields.remove_all(touched);
+        entry.fields.remove_all(removed);
     }
-    managed.retain(|e| !e.set.is_empty());
+    managed.retain(|e| !e.fields.is_empty());
 }
 
 fn give(change: &Change<'_>, own: FieldSet, managed: &mut Vec<Entry>) {
@@ -90,10 +88,13 @@ fn give(change: &Change<'_>, own: FieldSet, managed: &mut Vec<Entry>) {
     let time = Some(Value::from(change.now.to_string()));
     match managed.iter_mut().find(|e| e.owner == owner) {
         Some(entry) => {
-            entry.set = entry.set.union(&own);
+            entry.fields.set_mut().add_all(own);
             entry.time = time;
         }
-        None => managed.push(Entry { owner, api_version: change.api_version.to_owned(), time, set: own }),
+        None => {
+            let api_version = change.api_version.to_owned();
+            managed.push(Entry { owner, api_version, time, fields: Fields::Set(own) });
+        }
     }
 }
 

@@ -28,20 +28,18 @@ impl Diff {
     }
 
     /// Without the given paths and all below them.
-    pub(crate) fn without(self, set: &FieldSet) -> Diff {
-        if set.is_empty() {
-            return self;
-        }
-        Diff {
-            removed: self.removed.recursive_difference(set),
-            modified: self.modified.recursive_difference(set),
-            added: self.added.recursive_difference(set),
-        }
+    pub(crate) fn without(mut self, set: &FieldSet) -> Diff {
+        self.removed.remove_below(set);
+        self.modified.remove_below(set);
+        self.added.remove_below(set);
+        self
     }
 
-    /// Added and changed paths.
-    pub(crate) fn touched(&self) -> FieldSet {
-        self.modified.union(&self.added)
+    /// Added and changed paths, and removed ones.
+    pub(crate) fn into_parts(self) -> (FieldSet, FieldSet) {
+        let mut touched = self.added;
+        touched.add_all(self.modified);
+        (touched, self.removed)
     }
 
     fn put(&mut self, mark: Mark, below: Diff, key: impl FnOnce() -> PathElement) {
@@ -56,7 +54,9 @@ impl Diff {
         };
         place(&mut self.removed, mark == Mark::Removed, below.removed);
         place(&mut self.modified, mark == Mark::Modified, below.modified);
-        place(&mut self.added, mark == Mark::Added, below.added);
+        if mark == Mark::Added || !below.added.is_empty() {
+            self.added.put(key, mark == Mark::Added, below.added);
+        }
     }
 }
 
@@ -71,7 +71,14 @@ impl Walker<'_> {
     fn node(&self, ty: Ty, old: Option<&Value>, new: Option<&Value>, below: &mut Diff) -> Mark {
         let shape = match (old, new) {
             (None, None) => return Mark::Kept,
-            (Some(v), None) | (None, Some(v)) => self.shape(ty, v),
+            (Some(v), None) => {
+                self.whole(ty, v, &mut below.removed);
+                return Mark::Removed;
+            }
+            (None, Some(v)) => {
+                self.whole(ty, v, &mut below.added);
+                return Mark::Added;
+            }
             (Some(a), Some(b)) => match (self.shape(ty, a), self.shape(ty, b)) {
                 (Shape::Map, Shape::Map) => Shape::Map,
                 (Shape::List(..), list @ Shape::List(..)) => list,
@@ -107,6 +114,45 @@ impl Walker<'_> {
         }
     }
 
+    /// All paths below a node that is on one side only.
+    fn whole(&self, ty: Ty, value: &Value, out: &mut FieldSet) {
+        match (self.shape(ty, value), value) {
+            (Shape::Map, Value::Object(map)) => {
+                out.reserve(map.len());
+                for (name, child) in map {
+                    let mut below = FieldSet::new();
+                    self.whole(self.field_type(ty, name), child, &mut below);
+                    out.put(PathElement::field(name), true, below);
+                }
+            }
+            (Shape::List(keys, item), Value::Array(list)) => {
+                out.reserve(list.len());
+                let mut named = self.named(keys, item, list);
+                // Of a key that occurs twice only the key itself is owned.
+                let twice = |n: &[(PathElement, usize)], i: usize| {
+                    (i > 0 && n[i - 1].0 == n[i].0) || n.get(i + 1).is_some_and(|next| next.0 == n[i].0)
+                };
+                let plain: Vec<bool> = (0..named.len()).map(|i| !twice(&named, i)).collect();
+                for ((key, at), plain) in named.drain(..).zip(plain) {
+                    let mut below = FieldSet::new();
+                    if plain {
+                        self.whole(item, &list[at], &mut below);
+                    }
+                    out.put(key, true, below);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The items that have a key, with their places, sorted by key.
+    fn named(&self, keys: &[String], item: Ty, list: &[Value]) -> Vec<(PathElement, usize)> {
+        let named = |(i, v)| self.element(keys, item, v).ok().map(|e| (e, i));
+        let mut all: Vec<_> = list.iter().enumerate().filter_map(named).collect();
+        all.sort();
+        all
+    }
+
     fn maps(
         &self,
         ty: Ty,
@@ -131,29 +177,23 @@ impl Walker<'_> {
 
     /// Items without a readable key belong to nobody and are left out.
     fn lists(&self, keys: &[String], item: Ty, old: &[Value], new: &[Value], out: &mut Diff) {
-        let named = |list: &[Value]| -> Vec<(PathElement, usize)> {
-            let named = |(i, v)| self.element(keys, item, v).ok().map(|e| (e, i));
-            let mut all: Vec<_> = list.iter().enumerate().filter_map(named).collect();
-            all.sort();
-            all
-        };
-        let (a, b) = (named(old), named(new));
+        let (a, b) = (self.named(keys, item, old), self.named(keys, item, new));
         let (mut i, mut j) = (0, 0);
         while i < a.len() || j < b.len() {
             let key = match (a.get(i), b.get(j)) {
-                (Some(x), Some(y)) => x.0.clone().min(y.0.clone()),
-                (Some(x), None) | (None, Some(x)) => x.0.clone(),
+                (Some(x), Some(y)) => (&x.0).min(&y.0),
+                (Some(x), None) | (None, Some(x)) => &x.0,
                 (None, None) => return,
             };
             let run = |list: &[(PathElement, usize)], at: usize| {
-                list[at..].iter().take_while(|(e, _)| *e == key).count()
+                list[at..].iter().take_while(|(e, _)| e == key).count()
             };
             let (m, n) = (run(&a, i), run(&b, j));
             let left: Vec<&Value> = a[i..i + m].iter().map(|(_, at)| &old[*at]).collect();
             let right: Vec<&Value> = b[j..j + n].iter().map(|(_, at)| &new[*at]).collect();
             let mut below = Diff::default();
             let mark = self.twins(item, &left, &right, &mut below);
-            out.put(mark, below, || key);
+            out.put(mark, below, || key.clone());
             (i, j) = (i + m, j + n);
         }
     }

@@ -6,6 +6,5 @@ mod merge;
 mod remove;
 mod shape;
 
-pub(crate) use compare::Diff;
 pub(crate) use fields::TypeFault;
 pub(crate) use shape::Walker;
