@@ -41,11 +41,16 @@ fn find(call: &Call) -> Outcome<Arc<Served>> {
     let is_namespace = r.plural == "namespaces" && r.group.is_empty();
     let misplaced = !r.namespaced && !target.namespace.is_empty() && !is_namespace
         || r.namespaced && target.namespace.is_empty() && !target.name.is_empty();
-    if misplaced { Err(unknown_path()) } else { Ok(served.clone()) }
+    match misplaced {
+        true if served.is_custom() => Err(no_page()),
+        true => Err(unknown_path()),
+        false => Ok(served.clone()),
+    }
 }
 
 fn unknown(call: &Call) -> Box<Refusal> {
-    if call.target.group.is_empty() || call.snapshot.has_group(&call.target.group) {
+    let is_builtin = |g: &crate::registry::Group| g.name == call.target.group && !g.is_custom;
+    if call.target.group.is_empty() || call.snapshot.groups().iter().any(is_builtin) {
         unknown_path()
     } else {
         no_page()
@@ -91,12 +96,11 @@ async fn subresource(call: &Call, served: &Arc<Served>) -> Outcome<Response> {
         ("pods", "binding") => sub::binding::bind(call, served).await,
         ("pods", "eviction") => sub::eviction::evict(call, served).await,
         ("pods", "log") => sub::log::log(call, served).await,
-        ("pods", "exec" | "attach" | "portforward" | "proxy") | ("services" | "nodes", "proxy") => {
-            Err(crate::refuse::refuse(
-                api_meta::Reason::ServiceUnavailable,
-                format!("{name} is not offered by this server"),
-            ))
-        }
+        ("pods", "exec" | "attach" | "portforward") => sub::log::no_connection(call, served),
+        ("pods" | "services" | "nodes", "proxy") => Err(crate::refuse::refuse(
+            api_meta::Reason::ServiceUnavailable,
+            format!("{name} is not offered by this server"),
+        )),
         ("serviceaccounts", "token") => Err(crate::refuse::refuse(
             api_meta::Reason::ServiceUnavailable,
             "tokens of service accounts are not issued by this server",

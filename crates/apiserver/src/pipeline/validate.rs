@@ -51,15 +51,19 @@ fn at<'a>(object: &'a Value, field: &str) -> &'a Value {
     steps.into_iter().try_fold(object, step).unwrap_or(object)
 }
 
-/// Where a custom kind says its replicas are, there must be a count.
-fn replicas(served: &Served, object: &Value) -> Option<Cause> {
-    let field = &served.scale.as_ref().filter(|_| served.is_custom())?.spec_replicas;
-    let value = *crate::represent::path::find(object, field).first()?;
-    if value.as_i64().is_some_and(|n| n >= 0) {
-        return None;
-    }
-    let message = format!("Invalid value: {value}: should be a non-negative integer");
-    Some(Cause { reason: "FieldValueInvalid".to_owned(), field: field.clone(), message })
+/// Where a custom kind says its replicas are, there must be counts.
+fn replicas(served: &Served, object: &Value) -> Vec<Cause> {
+    let Some(scale) = served.scale.as_ref().filter(|_| served.is_custom()) else { return Vec::new() };
+    let fault = |field: &String| {
+        let value = *crate::represent::path::find(object, field).first()?;
+        let message = match value.as_i64() {
+            Some(0..) => return None,
+            Some(_) => format!("Invalid value: {value}: should be a non-negative integer"),
+            None => format!("Invalid value: 0: {field} accessor error: {value} is not a whole number"),
+        };
+        Some(Cause { reason: "FieldValueInvalid".to_owned(), field: field.clone(), message })
+    };
+    [&scale.spec_replicas, &scale.status_replicas].into_iter().filter_map(fault).collect()
 }
 
 fn judge(served: &Served, object: &Value, causes: Vec<Cause>) -> Outcome<()> {

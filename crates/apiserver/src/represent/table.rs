@@ -141,6 +141,6 @@ fn cell(view: &View, column: &CustomColumn, object: &Value) -> Value {
             let moment = first.as_str().and_then(|t| t.parse().ok());
             Value::String(moment.map_or("<unknown>".to_owned(), |t| human_duration(view.now.since(t))))
         }
-        _ => Value::String(found.iter().map(|v| path::shown(v)).collect::<Vec<_>>().join(" ")),
+        _ => Value::String(path::shown(first)),
     }
 }

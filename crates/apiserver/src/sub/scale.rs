@@ -34,7 +34,12 @@ async fn get(call: &Call, served: &Arc<Served>, rule: &Scale) -> Outcome<Respons
     let found = call.server.store.get(&call.key(served)).ok_or_else(|| not_found(&served.resource, name))?;
     let object = convert::to_served(served, stored::decode(&found)?).await?;
     if served.is_custom() && path::find(&object, &rule.spec_replicas).is_empty() {
-        return Err(internal(format!("the spec replicas field {:?} does not exist", rule.spec_replicas)));
+        let why = format!("the spec replicas field {:?} does not exist", rule.spec_replicas);
+        let mut refusal = internal(&why);
+        let causes = vec![api_meta::Cause { message: why, ..api_meta::Cause::default() }];
+        refusal.status.details =
+            Some(api_meta::StatusDetails { causes, ..api_meta::StatusDetails::default() });
+        return Err(refusal);
     }
     answer::tree(200, accept.form, &view(&object, rule))
 }

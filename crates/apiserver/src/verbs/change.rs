@@ -61,7 +61,9 @@ pub(crate) async fn change(
         convert::reshape(served, &mut old);
         let old_served = convert::to_served(served, old.clone()).await?;
         let new = make(&old_served)?;
-        let stale = check_version(served, how.name, &new, &current)?;
+        // Patches begin with what is there, and a scale has no version of its own kind to begin with.
+        let must_name_it = served.facts.needs_version && call.verb == "update" && how.subresource != "scale";
+        let stale = check_version(served, how.name, &new, &current, must_name_it)?;
         if stale {
             return Err(conflict(&served.resource, how.name, MODIFIED));
         }
@@ -84,10 +86,16 @@ fn precondition_uid(served: &Served, name: &str, uid: &str, current: &Stored) ->
 }
 
 /// Whether the change was based on another version than the current one.
-fn check_version(served: &Served, name: &str, new: &Value, current: &Stored) -> Outcome<bool> {
+fn check_version(
+    served: &Served,
+    name: &str,
+    new: &Value,
+    current: &Stored,
+    must_name_it: bool,
+) -> Outcome<bool> {
     let given = metadata::text(new, "resourceVersion");
     if given.is_empty() || given == "0" {
-        if served.facts.needs_version {
+        if must_name_it {
             let text = "Invalid value: 0: must be specified for an update";
             let causes = vec![crate::refuse::cause("FieldValueInvalid", "metadata.resourceVersion", text)];
             return Err(invalid(&served.resource.group, &served.resource.plural, name, causes));
@@ -115,7 +123,7 @@ async fn attempt(
         owners::update(served, &writer, Some(&old_served), &mut new);
     }
     if how.subresource.is_empty() {
-        admit::update(call, served, &mut new, &old_served)?;
+        admit::update(served, &mut new);
     }
     let mut new = convert::to_stored(served, new).await?;
     metadata::of(&mut new).remove("resourceVersion");
