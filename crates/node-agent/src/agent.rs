@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use crate::config::Config;
 use crate::error::Error;
 use crate::events::Events;
+use crate::hooks::Hook;
 use crate::order::PodOrder;
 use crate::report::{self, Report};
 use crate::resolve::{self, Around, Sources};
@@ -40,7 +41,7 @@ const IDLE: Duration = Duration::from_secs(30);
 pub(crate) type Directory = Arc<Mutex<BTreeMap<ObjectKey, String>>>;
 
 enum Event {
-    Pod(usize, Delta<Pod>),
+    Pod(usize, Box<Delta<Pod>>),
     Prepared(String, Result<(Sources, IpAddr), Refusal>),
     Probed {
         uid: String,
@@ -144,7 +145,7 @@ fn start_nodes(
             tokio::select! {
                 biased;
                 () = ended.closed() => {}
-                () = mirror.run(move |delta| pods.send(Event::Pod(place, delta)).is_ok()) => {}
+                () = mirror.run(move |delta| pods.send(Event::Pod(place, Box::new(delta))).is_ok()) => {}
             }
         });
     }
@@ -208,7 +209,7 @@ impl<R: PodRuntime> Agent<R> {
     /// Takes in one event; returns the pods to look at.
     fn take(&mut self, event: Event) -> Result<Vec<String>, Error> {
         match event {
-            Event::Pod(place, delta) => Ok(self.pod(place, delta)),
+            Event::Pod(place, delta) => Ok(self.pod(place, *delta)),
             Event::Prepared(uid, outcome) => {
                 self.prepared(&uid, outcome);
                 Ok(vec![uid])
@@ -351,16 +352,25 @@ impl<R: PodRuntime> Agent<R> {
         let name = |i: usize| worker.shape.containers[i].name.clone();
         match *step {
             Step::Start { container, attempt } => self.start(uid, container, attempt).await,
-            Step::Stop { container, grace } => {
-                if facts[container].is_alive() {
-                    self.runtime.stop(uid, &name(container), grace).await;
+            Step::Stop { container, grace } if facts[container].is_alive() => {
+                let attempt = facts[container].instance.as_ref().map_or(0, |i| i.attempt);
+                let hook = worker
+                    .container(container)
+                    .and_then(|c| Hook::of("preStop", &self.runtime, &self.env, &self.events, worker, c));
+                let name = name(container);
+                match hook {
+                    // A hook runs once; a shorter grace while it runs goes straight to the container.
+                    Some(hook) if worker.stopped.insert((container, attempt)) => {
+                        self.env.spawn("node hook", hook.then_stop(grace));
+                    }
+                    _ => self.runtime.stop(uid, &name, grace).await,
                 }
             }
             Step::Resize { container } => {
                 let resources = worker.shape.containers[container].resources.clone();
                 self.runtime.resize(uid, &name(container), &resources).await;
             }
-            Step::Remove => {}
+            Step::Stop { .. } | Step::Remove => {}
         }
     }
 
@@ -382,6 +392,13 @@ impl<R: PodRuntime> Agent<R> {
             Ok(()) => {
                 let message = format!("Created container {}", worker.shape.containers[i].name);
                 self.events.tell(&worker.pod, NoteKind::Normal, "Created", &message, now);
+                let grace = Duration::from_secs(u64::try_from(worker.shape.grace_secs).unwrap_or(0));
+                let hook = worker
+                    .container(i)
+                    .and_then(|c| Hook::of("postStart", &self.runtime, &self.env, &self.events, worker, c));
+                if let Some(hook) = hook {
+                    self.env.spawn("node hook", hook.after_start(grace));
+                }
             }
             Err(refusal) => {
                 let shape = worker.shape.clone();

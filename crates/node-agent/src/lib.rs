@@ -13,13 +13,14 @@
 //! One agent may serve several nodes. It keeps working while the API server is away: containers are restarted, probes
 //! run, reports wait. What it knows it can learn again from the runtime's facts and the pods' status.
 //!
-//! What is absent: how a container runs (the runtime's), lifecycle hooks, gRPC and HTTPS probes, exec and port-forward
+//! What is absent: how a container runs (the runtime's), gRPC and HTTPS probes, exec and port-forward
 //! endpoints, service environment variables, service account tokens. Probes never connect outside 127.0.0.0/8.
 
 mod agent;
 mod config;
 mod error;
 mod events;
+mod hooks;
 mod logs;
 mod node;
 mod order;

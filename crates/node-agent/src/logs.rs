@@ -19,7 +19,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
 use hyper_util::rt::TokioIo;
 use stdx::{Env, Time};
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -162,30 +162,16 @@ async fn read(
     env: Env,
 ) {
     let mut budget = query.bytes_max.unwrap_or(usize::MAX);
-    let mut past = Vec::new();
-    let mut tail = Tail::default();
-    for (i, path) in source.files.iter().enumerate() {
-        let is_last = i + 1 == source.files.len();
-        let Ok(mut file) = tokio::fs::File::open(path).await else { continue };
-        let mut bytes = Vec::new();
-        if file.read_to_end(&mut bytes).await.is_err() {
-            continue;
-        }
-        // A line that is still being written belongs to what follows.
-        let end =
-            if is_last { bytes.iter().rposition(|b| *b == b'\n').map_or(0, |p| p + 1) } else { bytes.len() };
-        past.extend_from_slice(&bytes[..end]);
-        if is_last {
-            tail = Tail { offset: end as u64, path: path.clone(), inode: inode(path) };
-        }
+    let (mut past, mut tail) = (Vec::new(), Tail::default());
+    for path in &source.files {
+        tail = Tail { path: path.clone(), inode: inode(path), ..Tail::default() };
+        tail.file = tokio::fs::File::open(path).await.ok();
+        past.extend(tail.more().await);
     }
     let lines = render(&past, &query);
     let from = query.tail_lines.map_or(0, |n| lines.len().saturating_sub(n));
     if !send(&sender, &lines[from..].concat(), &mut budget).await || !query.is_follow {
         return;
-    }
-    if tail.path.as_os_str().is_empty() {
-        tail.path = source.files.last().cloned().unwrap_or_default();
     }
     loop {
         // Asked before reading, so that what was written before the end is not missed.
@@ -216,34 +202,36 @@ async fn send(sender: &mpsc::Sender<Bytes>, bytes: &[u8], budget: &mut usize) ->
     *budget > 0
 }
 
-/// Where reading a growing file has come to.
+/// Where reading a growing file has come to. The file stays open: its last lines can be read after it was removed.
 #[derive(Default)]
 struct Tail {
     path: PathBuf,
-    offset: u64,
+    file: Option<tokio::fs::File>,
     inode: u64,
+    /// A line that has not ended yet.
+    rest: Vec<u8>,
 }
 
 impl Tail {
     /// Whole lines added since.
     async fn more(&mut self) -> Vec<u8> {
+        self.read().await;
         let now = inode(&self.path);
-        if now != self.inode {
-            // Rotated: the rest of the old file is small, and a reader this late has lost it.
+        if now != 0 && now != self.inode {
+            // Rotated, or there at last: what follows is in the new file.
+            self.file = tokio::fs::File::open(&self.path).await.ok();
             self.inode = now;
-            self.offset = 0;
+            self.read().await;
         }
-        let mut out = Vec::new();
-        let Ok(mut file) = tokio::fs::File::open(&self.path).await else { return out };
-        if file.seek(std::io::SeekFrom::Start(self.offset)).await.is_err() {
-            return out;
+        let end = self.rest.iter().rposition(|b| *b == b'\n').map_or(0, |p| p + 1);
+        self.rest.drain(..end).collect()
+    }
+
+    async fn read(&mut self) {
+        if let Some(file) = &mut self.file {
+            // What cannot be read now may be read the next time.
+            let _ = file.read_to_end(&mut self.rest).await;
         }
-        if file.read_to_end(&mut out).await.is_err() {
-            return Vec::new();
-        }
-        out.truncate(out.iter().rposition(|b| *b == b'\n').map_or(0, |p| p + 1));
-        self.offset += out.len() as u64;
-        out
     }
 }
 

@@ -20,8 +20,11 @@ const SECRETS: Resource = Resource::namespaced("", "v1", "secrets", "Secret");
 /// Keys and values of the ConfigMaps and Secrets a pod names; absent ones are `None`.
 #[derive(Default)]
 pub(crate) struct Sources {
-    maps: BTreeMap<(bool, String), Option<BTreeMap<String, Vec<u8>>>>,
+    maps: BTreeMap<(bool, String), Option<Entries>>,
 }
+
+/// Values by key.
+type Entries = BTreeMap<String, Vec<u8>>;
 
 impl Sources {
     /// Reads everything the pod names.
@@ -40,7 +43,7 @@ impl Sources {
         Ok(sources)
     }
 
-    fn get(&self, is_secret: bool, name: &str) -> Option<&BTreeMap<String, Vec<u8>>> {
+    fn get(&self, is_secret: bool, name: &str) -> Option<&Entries> {
         self.maps.get(&(is_secret, name.to_owned()))?.as_ref()
     }
 }
@@ -54,7 +57,7 @@ fn missing(is_secret: bool, name: &str) -> Refusal {
     Refusal::new(CONFIG_ERROR, format!("{kind} {name:?} not found"))
 }
 
-fn content(object: &Value, is_secret: bool) -> BTreeMap<String, Vec<u8>> {
+fn content(object: &Value, is_secret: bool) -> Entries {
     let mut out = BTreeMap::new();
     let decode = |v: &str| STANDARD.decode(v).unwrap_or_default();
     for (key, value) in object["data"].as_object().into_iter().flatten() {
@@ -151,12 +154,7 @@ fn volume(around: &Around<'_>, volume: &Value) -> Result<Volume, Refusal> {
     Ok(Volume { name, content })
 }
 
-fn files(
-    sources: &Sources,
-    is_secret: bool,
-    name: &Value,
-    source: &Value,
-) -> Result<BTreeMap<String, Vec<u8>>, Refusal> {
+fn files(sources: &Sources, is_secret: bool, name: &Value, source: &Value) -> Result<Entries, Refusal> {
     let name = name.as_str().unwrap_or_default();
     let Some(all) = sources.get(is_secret, name) else {
         let is_optional = source["optional"] == true;
@@ -168,7 +166,7 @@ fn files(
     Ok(items.iter().filter_map(pick).collect())
 }
 
-fn downward(around: &Around<'_>, source: &Value) -> BTreeMap<String, Vec<u8>> {
+fn downward(around: &Around<'_>, source: &Value) -> Entries {
     let items = source["items"].as_array().into_iter().flatten();
     let file = |item: &Value| {
         let path = item["path"].as_str()?.to_owned();
@@ -177,7 +175,7 @@ fn downward(around: &Around<'_>, source: &Value) -> BTreeMap<String, Vec<u8>> {
     items.filter_map(file).collect()
 }
 
-fn projected(around: &Around<'_>, sources: &[Value]) -> Result<BTreeMap<String, Vec<u8>>, Refusal> {
+fn projected(around: &Around<'_>, sources: &[Value]) -> Result<Entries, Refusal> {
     let mut out = BTreeMap::new();
     for source in sources {
         if source["configMap"].is_object() {

@@ -35,6 +35,8 @@ pub(crate) struct Worker {
     pub(crate) remarks: BTreeSet<Remark>,
     /// Messages of failed probes already told, by container and kind; a success clears them.
     pub(crate) unhealthy: BTreeMap<(usize, ProbeKind), String>,
+    /// Instances whose preStop hook has been started.
+    pub(crate) stopped: BTreeSet<(usize, u32)>,
     reported: u64,
     reasoned: Reasoned,
     is_first: bool,
@@ -53,6 +55,7 @@ impl Worker {
             wake: None,
             remarks: BTreeSet::new(),
             unhealthy: BTreeMap::new(),
+            stopped: BTreeSet::new(),
             reported: 0,
             reasoned: 0,
             is_first: true,

@@ -17,8 +17,8 @@
 //!
 //! **No isolation, and it says so**: containers run as the user, see the whole machine and are not limited. An image is an
 //! entry of a [`Catalogue`]; `command` of a container and exec probes are refused unless the entry allows them. A volume
-//! mounted at `/data` is found at `./data` in the container's working directory. Lifecycle hooks, hostPath and persistent
-//! volumes are absent; resources are reported, not enforced.
+//! mounted at `/data` is found at `./data` in the container's working directory. hostPath and persistent volumes
+//! are absent; resources are reported, not enforced.
 
 mod address;
 mod agent;

@@ -304,3 +304,17 @@ async fn a_pod_deleted_behind_the_agents_back_is_ended() {
     w.start_agent();
     until_gone(q).await;
 }
+
+#[tokio::test]
+async fn a_pre_stop_hook_comes_before_term() {
+    let w = World::new();
+    let mut a = script("a", "trap 'cat hook; exit 0' TERM; while true; do sleep 0.1; done");
+    a["lifecycle"] = json!({"preStop": {"exec": {"command": ["sh", "-c", "echo first > hook; sleep 0.5"]}}});
+    w.api.pod("p", "n1", json!({"containers": [a, script("b", "while true; do sleep 0.1; done")]}));
+    w.until_ready("p").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let log = w.log("p", "a", "follow=true");
+    let (log, ()) = tokio::join!(log, async { w.api.delete(&path("p"), 10) });
+    assert_eq!(log, "first\n");
+    w.until("p", "gone", Value::is_null).await;
+}
