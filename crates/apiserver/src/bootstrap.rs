@@ -78,24 +78,26 @@ impl ApiServer {
     async fn ensure(self: &Arc<Self>, path: &str, object: &Value) -> Result<(), BootstrapError> {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         let what = format!("{path}/{name}");
-        let (code, why) = self.own_request("POST", path, "application/json", object).await;
-        match code {
-            200..=299 => Ok(()),
-            409 if object["kind"] == "Namespace" => Ok(()),
-            409 => {
-                let patch = json!({"spec": object["spec"], "endpoints": object["endpoints"], "ports": object["ports"]});
-                let kept: Value = patch
-                    .as_object()
-                    .into_iter()
-                    .flatten()
-                    .filter(|(_, v)| !v.is_null())
-                    .map(|(k, v)| (k.clone(), v.clone()))
-                    .collect();
-                let (code, why) =
-                    self.own_request("PATCH", &what, "application/merge-patch+json", &kept).await;
-                if code < 300 { Ok(()) } else { Err(BootstrapError { what, why }) }
+        // What is there is brought up to date first: creating it again would ask for its addresses again.
+        if object["kind"] != "Namespace" {
+            let patch =
+                json!({"spec": object["spec"], "endpoints": object["endpoints"], "ports": object["ports"]});
+            let kept: Value = patch
+                .as_object()
+                .into_iter()
+                .flatten()
+                .filter(|(_, v)| !v.is_null())
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect();
+            match self.own_request("PATCH", &what, "application/merge-patch+json", &kept).await {
+                (404, _) => {}
+                (200..=299, _) => return Ok(()),
+                (_, why) => return Err(BootstrapError { what, why }),
             }
-            _ => Err(BootstrapError { what, why }),
+        }
+        match self.own_request("POST", path, "application/json", object).await {
+            (200..=299 | 409, _) => Ok(()),
+            (_, why) => Err(BootstrapError { what, why }),
         }
     }
 
