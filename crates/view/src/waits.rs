@@ -59,7 +59,7 @@ fn own_waits(workload: &Value, events: &[Value], now: Time) -> Vec<String> {
     for c in workload["status"]["conditions"].as_array().into_iter().flatten() {
         let bad = match c["type"].as_str().unwrap_or_default() {
             "Progressing" | "Available" => c["status"] == "False",
-            kind if kind.ends_with("Failure") || kind.starts_with("Failed") => c["status"] == "True",
+            kind if ["Failure", "Failed", "Stuck"].iter().any(|w| kind.contains(w)) => c["status"] == "True",
             _ => false,
         };
         if bad {
@@ -80,7 +80,9 @@ fn own_waits(workload: &Value, events: &[Value], now: Time) -> Vec<String> {
 /// Notes of planners that say what holds a step back.
 fn is_wait(event: &Value) -> bool {
     let reason = event["reason"].as_str().unwrap_or_default();
-    ["Wait", "Held", "Limited", "Blocked", "Paused", "Partition", "Hook", "Stuck"].iter().any(|w| reason.contains(w))
+    ["Wait", "Held", "Limited", "Blocked", "Paused", "Partition", "Hook", "Stuck"]
+        .iter()
+        .any(|w| reason.contains(w))
 }
 
 /// When an event was seen last.
@@ -201,6 +203,18 @@ mod tests {
         );
         gated["spec"]["readinessGates"] = json!([{"conditionType": "InPlaceUpdateReady"}]);
         assert_eq!(told(&[gated], &[]), ["a: readiness gate InPlaceUpdateReady is closed"]);
+    }
+
+    #[test]
+    fn bad_conditions_are_told_and_good_ones_are_not() {
+        let set = json!({"status": {"conditions": [
+            {"type": "PodsStuck", "status": "True", "reason": "PodsNotReady", "message": "1 of 20"},
+            {"type": "Progressing", "status": "True", "reason": "R", "message": "fine"},
+            {"type": "FailedScale", "status": "False", "reason": "R", "message": "fine"},
+            {"type": "Available", "status": "False", "reason": "MinimumReplicasUnavailable", "message": "too few"}]}});
+        let told: Vec<String> =
+            waits(&set, &[], &[], Time::from_secs(0)).iter().map(Wait::to_string).collect();
+        assert_eq!(told, ["PodsNotReady: 1 of 20", "MinimumReplicasUnavailable: too few"]);
     }
 
     #[test]
