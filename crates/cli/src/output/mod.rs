@@ -3,6 +3,7 @@
 mod columns;
 pub(crate) mod jsonpath;
 pub(crate) mod table;
+mod yaml;
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
@@ -59,7 +60,7 @@ impl Format {
         };
         Ok(match self {
             Format::Json => indented(&whole(objects))?,
-            Format::Yaml => serde_yaml_ng::to_string(&whole(objects))?,
+            Format::Yaml => yaml::text(&whole(objects))?,
             Format::Name => objects.iter().map(|o| name(o) + "\n").collect(),
             Format::JsonPath(template) => template.render(&whole(objects)),
             Format::Columns(columns) => columns.print(&objects, header),
