@@ -24,6 +24,8 @@ mod address;
 mod agent;
 mod catalogue;
 mod log;
+mod make;
+mod observe;
 mod procfs;
 mod records;
 mod runtime;

@@ -5,40 +5,32 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use api_core::ResourceRequirements;
-use node_agent::{
-    ContainerOrder, Content, ExecOutcome, LogSource, PodOrder, PodRuntime, PodTrace, Refusal, Remark, Volume,
-};
-use node_core::{ContainerFact, Ended, Exit, Instance, InstanceState, Shape};
-use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
-use stdx::{Env, Time};
+use node_agent::{ContainerOrder, ExecOutcome, LogSource, PodOrder, PodRuntime, PodTrace, Refusal, Remark};
+use node_core::{ContainerFact, Ended, Shape};
+use rustix::fs::FlockOperation;
+use stdx::Env;
 
 use crate::address::Pool;
 use crate::catalogue::{Catalogue, Image, instance_id};
+use crate::make::{check_names, check_ports, fill, find_program, make, tidy, variables, within};
+use crate::observe::{Observed, START_MAX, Stage, instance, observe, poke};
 use crate::procfs;
-use crate::records::{
-    self, ExitRecord, InstanceConfig, InstanceDir, PodRecord, StartRecord, StopRecord, now,
-};
+use crate::records::{self, InstanceConfig, InstanceDir, PodRecord, StopRecord, now};
 
 /// Time between looks at the files of running containers.
 const LOOK: Duration = Duration::from_millis(100);
 /// Looks after which `changed` returns even if nothing has.
 const LOOKS_MAX: u32 = 10;
-/// How long a shim may take to say that it has started something.
-const START_MAX: Duration = Duration::from_secs(10);
 /// Bytes after which a log is rotated.
 const LOG_BYTES_MAX: u64 = 10 << 20;
 /// How much of a command's output is kept.
 const OUTPUT_BYTES_MAX: usize = 10 << 10;
-/// Where programs are looked for.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// What a container that vanished without a record ended with, as the kubelet says it.
-const VANISHED: i32 = 137;
 
 /// Why a runtime cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -88,30 +80,6 @@ struct Entry {
     attempts: BTreeMap<String, u32>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Creating,
-    Running,
-    Exited,
-}
-
-/// What the files say of one instance.
-enum Observed {
-    Creating,
-    Running(StartRecord),
-    Exited(ExitRecord),
-}
-
-impl Observed {
-    fn stage(&self) -> Stage {
-        match self {
-            Observed::Creating => Stage::Creating,
-            Observed::Running(_) => Stage::Running,
-            Observed::Exited(_) => Stage::Exited,
-        }
-    }
-}
-
 impl ProcessRuntime {
     /// Opens the directory, and finds every pod that was left there.
     ///
@@ -156,13 +124,13 @@ impl ProcessRuntime {
 
     fn fact(&self, uid: &str, container: &str) -> ContainerFact {
         let Some((attempt, dir)) = self.newest(uid, container) else { return ContainerFact::default() };
-        let Some(instance) = instance(&dir, attempt) else { return ContainerFact::default() };
+        let Some(newest) = instance(&dir, attempt) else { return ContainerFact::default() };
         let before = attempt.checked_sub(1).and_then(|last| {
-            let last = self::instance(&InstanceDir::of(&self.pod_dir(uid), container, last), last)?;
+            let last = instance(&InstanceDir::of(&self.pod_dir(uid), container, last), last)?;
             let exit = last.exit()?.clone();
             Some(Box::new(Ended { id: last.id, image_id: last.image_id, exit }))
         });
-        ContainerFact { instance: Some(instance), before, ready: None }
+        ContainerFact { instance: Some(newest), before, ready: None }
     }
 
     /// Pods and containers whose stage is another than at the last look.
@@ -525,227 +493,10 @@ fn recover(dir: &Path) -> Option<Entry> {
     Some(Entry { record, attempts })
 }
 
-/// What the files say, checked against the processes that are there. Nothing when there is no instance.
-fn observe(dir: &InstanceDir) -> Option<Observed> {
-    if let Some(exit) = records::read(&dir.exit()).ok().flatten() {
-        return Some(Observed::Exited(exit));
-    }
-    let start: Option<StartRecord> = records::read(&dir.start()).ok().flatten();
-    if let Some(start) = &start
-        && (procfs::is_alive(start.pid, start.ticks) || procfs::is_alive(start.shim_pid, start.shim_ticks))
-    {
-        return Some(Observed::Running(start.clone()));
-    }
-    let config: InstanceConfig = records::read(&dir.config()).ok().flatten()?;
-    let is_fresh = now().since(Time::from_micros(config.created_micros)) < START_MAX;
-    if start.is_none() && is_fresh {
-        return Some(Observed::Creating);
-    }
-    // Written between the first look and now?
-    if let Some(exit) = records::read(&dir.exit()).ok().flatten() {
-        return Some(Observed::Exited(exit));
-    }
-    let exit = vanished(start.as_ref());
-    let _ = records::write(&dir.exit(), &exit);
-    Some(Observed::Exited(exit))
-}
-
-/// The record of an instance whose shim left none.
-fn vanished(start: Option<&StartRecord>) -> ExitRecord {
-    let (reason, message) = match start {
-        Some(_) => ("ContainerStatusUnknown", "the container and its shim ended without a record"),
-        None => ("StartError", "the shim ended before it started anything"),
-    };
-    ExitRecord {
-        code: VANISHED,
-        signal: None,
-        reason: reason.to_owned(),
-        message: message.to_owned(),
-        started_micros: start.map(|s| s.started_micros),
-        finished_micros: now().micros(),
-    }
-}
-
-fn instance(dir: &InstanceDir, attempt: u32) -> Option<Instance> {
-    let observed = observe(dir)?;
-    let config: InstanceConfig = records::read(&dir.config()).ok().flatten()?;
-    let state = match observed {
-        Observed::Creating => InstanceState::Creating,
-        Observed::Running(start) => InstanceState::Running { since: Time::from_micros(start.started_micros) },
-        Observed::Exited(exit) => InstanceState::Exited(Box::new(Exit {
-            code: exit.code,
-            signal: exit.signal,
-            reason: exit.reason,
-            message: exit.message,
-            started: exit.started_micros.map(Time::from_micros),
-            finished: Time::from_micros(exit.finished_micros),
-        })),
-    };
-    Some(Instance {
-        id: config.id.into(),
-        attempt,
-        image: config.image.into(),
-        image_id: config.image_id.into(),
-        state,
-        resources: config.resources.into(),
-    })
-}
-
-/// Wakes the shim so that it reads `stop.json`; a shim that is not yet there reads it when it comes.
-fn poke(dir: &InstanceDir) {
-    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    if let Ok(pipe) = rustix::fs::open(dir.control(), flags, Mode::empty()) {
-        let _ = rustix::io::write(&pipe, b"\n");
-    }
-}
-
-/// Removes instances older than the one before this, and the remains of a start that got nowhere.
-fn tidy(pod: &Path, order: &ContainerOrder) -> io::Result<()> {
-    let container = pod.join("containers").join(&order.name);
-    for old in fs::read_dir(&container).into_iter().flatten().flatten() {
-        let number: Option<u32> = old.file_name().to_str().and_then(|n| n.parse().ok());
-        if number.is_none_or(|n| n + 1 < order.attempt || n >= order.attempt) {
-            fs::remove_dir_all(old.path())?;
-        }
-    }
-    Ok(())
-}
-
-fn make(pod: &Path, dir: &InstanceDir, order: &ContainerOrder, config: &InstanceConfig) -> io::Result<()> {
-    fs::create_dir_all(dir.root())?;
-    for mount in &order.mounts {
-        let from = within(&pod.join("volumes").join(&mount.volume), &mount.sub_path);
-        if !mount.sub_path.is_empty() && !from.exists() {
-            fs::create_dir_all(&from)?;
-        }
-        let to = within(&dir.root(), &mount.path);
-        if to == dir.root() {
-            continue;
-        }
-        if let Some(parent) = to.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        std::os::unix::fs::symlink(&from, &to)?;
-    }
-    fs::create_dir_all(&config.working_dir)?;
-    rustix::fs::mknodat(rustix::fs::CWD, dir.control(), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
-    records::write(&dir.config(), config)
-}
-
-/// Variables of a container: the image's, those every pod here has, then the container's own.
-fn variables(
-    pod: &Path,
-    record: &PodRecord,
-    image: &Image,
-    order: &ContainerOrder,
-    dir: &InstanceDir,
-) -> BTreeMap<String, String> {
-    let mut env = image.env.clone();
-    let mut put = |key: &str, value: String| env.insert(key.to_owned(), value);
-    put("PATH", PATH.to_owned());
-    put("HOME", dir.root().display().to_string());
-    put("HOSTNAME", record.name.clone());
-    put("POD_IP", record.address.to_string());
-    put("POD_NAME", record.name.clone());
-    put("POD_NAMESPACE", record.namespace.clone());
-    put("NODE_NAME", record.node.clone());
-    for mount in &order.mounts {
-        let name = mount.volume.to_ascii_uppercase().replace(['-', '.'], "_");
-        put(&format!("KNARR_VOLUME_{name}"), pod.join("volumes").join(&mount.volume).display().to_string());
-    }
-    env.extend(order.env.iter().cloned());
-    env
-}
-
-/// Brings a volume to its content; what containers have put into an empty one stays.
-fn fill(dir: &Path, volume: &Volume) -> io::Result<()> {
-    fs::create_dir_all(dir)?;
-    let Content::Files(files) = &volume.content else { return Ok(()) };
-    for (path, bytes) in files {
-        let path = within(dir, path);
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        let new = path.with_extension("knarr-new");
-        fs::write(&new, bytes)?;
-        fs::rename(&new, &path)?;
-    }
-    Ok(())
-}
-
-/// `path` below `root`, whatever dots and slashes it has.
-fn within(root: &Path, path: &str) -> PathBuf {
-    let parts = Path::new(path).components().filter(|c| matches!(c, Component::Normal(_)));
-    root.components().chain(parts).collect()
-}
-
-fn find_program(program: &str) -> Option<PathBuf> {
-    if program.is_empty() {
-        return None;
-    }
-    if program.contains('/') {
-        return Path::new(program).is_file().then(|| PathBuf::from(program));
-    }
-    PATH.split(':').map(|dir| Path::new(dir).join(program)).find(|p| p.is_file())
-}
-
-/// Names become parts of paths: what the API server lets through is fine, anything else is refused.
-fn check_names(order: &PodOrder) -> Result<(), Refusal> {
-    let is_plain = |name: &str| {
-        !name.is_empty()
-            && !name.starts_with('.')
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
-    };
-    let bad = [&order.uid].into_iter().chain(order.volumes.iter().map(|v| &v.name)).find(|n| !is_plain(n));
-    match bad {
-        Some(name) => {
-            Err(Refusal::new("CreatePodSandboxError", format!("{name:?} cannot be part of a path")))
-        }
-        None => Ok(()),
-    }
-}
-
-fn check_ports(ports: &[(String, u16)]) -> Result<(), Refusal> {
-    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
-    let first_free = text.trim().parse().unwrap_or(1024);
-    match privileged(ports, rustix::process::geteuid().is_root(), first_free) {
-        None => Ok(()),
-        Some((container, port)) => {
-            let message = format!(
-                "container {container} listens on port {port}: ports below {first_free} need root here; use a higher one, such as 8080"
-            );
-            Err(Refusal::new("PortNeedsRoot", message))
-        }
-    }
-}
-
-fn privileged(ports: &[(String, u16)], is_root: bool, first_free: u16) -> Option<&(String, u16)> {
-    ports.iter().find(|(_, port)| !is_root && *port < first_free)
-}
-
 /// The address of a pod the runtime knows; for the tests of this crate.
 impl ProcessRuntime {
     /// The address a pod has been given, if it is known here.
     pub fn address(&self, uid: &str) -> Option<Ipv4Addr> {
         self.index().pods.get(uid).map(|e| e.record.address)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_stay_below_their_root() {
-        assert_eq!(within(Path::new("/a"), "../../etc/./x"), Path::new("/a/etc/x"));
-        assert_eq!(within(Path::new("/a"), "/"), Path::new("/a"));
-    }
-
-    #[test]
-    fn low_ports_need_root() {
-        let ports = [("web".to_owned(), 80), ("admin".to_owned(), 8080)];
-        assert_eq!(privileged(&ports, false, 1024), Some(&ports[0]));
-        assert_eq!(privileged(&ports, true, 1024), None);
-        assert_eq!(privileged(&ports, false, 80), None);
     }
 }
