@@ -122,12 +122,14 @@ impl Definitions {
         for i in 0..members.len() {
             let others = members.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, d)| d);
             let status = names::status(&members[i], others, server.env.now());
-            if status != members[i]["status"] {
-                write_status(server, &members[i], &status).await?;
-                members[i]["status"] = status;
-            }
+            let is_new = status != members[i]["status"];
+            members[i]["status"] = status;
+            // Served first: who reads that it is established may use it.
             if kind::is_served(&members[i]) {
                 self.register(server, &members[i]);
+            }
+            if is_new {
+                write_status(server, &members[i]).await?;
             }
             if deletion::is_wanted(&members[i]) {
                 self.emptying.start(server, &members[i]);
@@ -204,14 +206,11 @@ fn all(server: &ApiServer) -> (BTreeMap<String, Value>, Revision) {
     (page.items.iter().filter_map(|s| stored::decode(s).ok()).map(named).collect(), page.revision)
 }
 
-async fn write_status(
-    server: &Arc<ApiServer>,
-    definition: &Value,
-    status: &Value,
-) -> Result<(), api_client::Error> {
+async fn write_status(server: &Arc<ApiServer>, definition: &Value) -> Result<(), api_client::Error> {
     let name = text(definition, "/metadata/name");
     let version = text(definition, "/metadata/resourceVersion");
-    let patch = Patch::Merge(json!({"metadata": {"resourceVersion": version}, "status": status}));
+    let patch =
+        Patch::Merge(json!({"metadata": {"resourceVersion": version}, "status": definition["status"]}));
     let written = client(server)
         .patch::<Value>(&RESOURCE, ("", name), "status", &patch, &WriteOptions::default())
         .await;

@@ -136,7 +136,10 @@ fn condition(text: &str) -> Option<Step> {
         Some((left, right)) => (left, true, right),
         None => text.split_once("!=").map(|(l, r)| (l, false, r))?,
     };
-    let field = left.trim().strip_prefix("@.")?.split('.').map(str::to_owned).collect();
+    let field = match left.trim().strip_prefix('@')? {
+        "" => Vec::new(),
+        path => path.strip_prefix('.')?.split('.').map(str::to_owned).collect(),
+    };
     let value = right.trim().trim_matches(['"', '\'']).to_owned();
     Some(Step::Where { field, equal, value })
 }
@@ -165,6 +168,7 @@ mod tests {
             assert_eq!(text(&object, path), expected, "{path}");
         }
         assert_eq!(find(&object, ".spec.l[*]").len(), 2);
+        assert_eq!(text(&object, ".spec.l[?(@ == \"b\")]"), "b");
         assert!(!is_readable(".spec["));
     }
 

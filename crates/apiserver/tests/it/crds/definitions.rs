@@ -174,3 +174,15 @@ async fn discovery_and_openapi_show_what_is_served() {
     let document = w.get(&path).await.ok();
     assert!(document["components"]["schemas"].as_object().unwrap().keys().any(|k| k.ends_with(".Widget")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn applying_a_definition_again_changes_nothing() {
+    let w = world().await;
+    let path = format!("{CRDS}/widgets.example.com?fieldManager=installer&force=true");
+    let definition = widgets(vec![version("v1", spec_of(json!({"a": {"type": "string", "default": "d"}})))]);
+    w.patch(&path, "apply", definition.clone()).await.created();
+    until(|| async { condition(&w, "widgets.example.com", "Established").await == "True" }).await;
+    let first = w.get(&format!("{CRDS}/widgets.example.com")).await.ok();
+    assert_eq!(w.patch(&path, "apply", definition).await.ok(), first);
+    w.post(WIDGETS, widget("a", json!({}))).await.created();
+}

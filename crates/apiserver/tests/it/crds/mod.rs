@@ -1,5 +1,7 @@
 //! CustomResourceDefinitions and their objects.
 
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected should end")]
+
 mod conversion;
 mod definitions;
 mod objects;
