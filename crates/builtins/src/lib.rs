@@ -13,6 +13,7 @@ pub mod endpointslice;
 pub mod gc;
 mod kit;
 pub mod namespace;
+pub mod node;
 pub mod replicaset;
 
 use reconcile::Row;
@@ -25,5 +26,6 @@ pub fn rows() -> Vec<Row> {
         Row::of::<endpointslice::EndpointSlices>(),
         Row::of::<endpoints::EndpointsOfServices>(),
         Row::of::<account::Accounts>(),
+        Row::of::<node::Nodes>(),
     ]
 }
