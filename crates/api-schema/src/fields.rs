@@ -6,7 +6,7 @@ use crate::path::{Path, Step, below};
 use crate::scalar::{
     canonical_base64, canonical_micro_time, canonical_quantity, canonical_time, whole_number,
 };
-use crate::schema::{FieldSet, Presence, Schema, Type, TypeId, Types};
+use crate::schema::{Field, FieldSet, Presence, Schema, Type, TypeId, Types};
 
 /// A value that does not fit its type; the text is what Go's decoder would say.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -102,7 +102,7 @@ impl Walk<'_> {
                 return field.nullable;
             }
             failed = self.value(field.ty, v, Some(&here), owner);
-            field.presence != Presence::Drop || !is_zero(v)
+            stays(self.types, field, v)
         });
         failed?;
         fill(self.types, set, map);
@@ -248,6 +248,18 @@ pub fn zero(types: &Types, ty: TypeId) -> Value {
     }
 }
 
+/// Whether a field is written at all. An empty list or map that is always written becomes null, as it does on its way
+/// through upstream's storage.
+fn stays(types: &Types, field: &Field, v: &mut Value) -> bool {
+    if field.presence == Presence::Always
+        && is_zero(v)
+        && matches!(types.get(field.ty), Type::List { .. } | Type::Map { .. })
+    {
+        *v = Value::Null;
+    }
+    field.presence != Presence::Drop || !is_zero(v)
+}
+
 /// Adds the fields that are written even when unset.
 fn fill(types: &Types, set: &FieldSet, map: &mut Map<String, Value>) {
     for (name, field) in &set.fields {
@@ -268,7 +280,7 @@ fn complete_type(types: &Types, ty: TypeId, v: &mut Value) {
             map.retain(|name, v| {
                 let Some(field) = set.fields.get(name) else { return true };
                 complete_type(types, field.ty, v);
-                field.presence != Presence::Drop || !is_zero(v)
+                stays(types, field, v)
             });
             fill(types, set, map);
         }

@@ -137,6 +137,8 @@ fn metrics(found: &mut Findings, path: &Path<'_>, spec: &Value, min: Option<i64>
             continue;
         }
         let Some((_, field)) = KINDS.iter().find(|(k, _)| *k == kind) else {
+            // Upstream says it twice.
+            found.not_supported(&here.field("type"), kind, &KINDS.map(|(k, _)| k));
             found.not_supported(&here.field("type"), kind, &KINDS.map(|(k, _)| k));
             continue;
         };

@@ -319,7 +319,11 @@ fn template_update(found: &mut Findings, spec: &Value, was: &Value, status: &Val
             put(&mut now["metadata"], name, kept);
         }
     }
-    found.immutable(&Path::Root("spec.template"), &now, before);
+    if may_move {
+        found.immutable(&Path::Root("spec.template.spec"), &now["spec"], &before["spec"]);
+    } else {
+        found.immutable(&Path::Root("spec.template"), &now, before);
+    }
 }
 
 fn job_status(found: &mut Findings, v: &Value, old: &Value) {

@@ -32,9 +32,20 @@ fn one(kind: &'static Kind) -> Served {
         verbs: kind.verbs.iter().map(String::as_str).collect(),
         subresources,
         schema: Some((tables().types.clone(), kind.root)),
+        warning: warning(kind),
         facts: table::facts(&kind.group, &kind.plural),
         ..base
     }
+}
+
+/// What is said of a kind that is on its way out.
+fn warning(kind: &Kind) -> Option<String> {
+    let text = match (kind.group.as_str(), kind.plural.as_str()) {
+        ("", "endpoints") => "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+        ("", "componentstatuses") => "v1 ComponentStatus is deprecated in v1.19+",
+        _ => return None,
+    };
+    Some(text.to_owned())
 }
 
 fn subresource(kind: &Kind, s: &'static api_tables::Subresource) -> Subresource {

@@ -501,9 +501,27 @@ fn stateful_set(found: &mut Findings, spec: &Value) {
     if !service.is_empty() {
         found.faults(&path.field("serviceName"), service, names::label(service));
     }
-    selector_and_template(found, spec, Words { name: "statefulset" });
+    selector_and_template(found, &with_claims(spec), Words { name: "statefulset" });
     always_restarts(found, spec);
     found.non_negative(&path, spec, "revisionHistoryLimit");
+}
+
+/// The spec with the volumes that its pods will have of its claims.
+fn with_claims(spec: &Value) -> Value {
+    let mut spec = spec.clone();
+    let claims: Vec<String> =
+        list(&spec, "volumeClaimTemplates").iter().map(|c| text(&c["metadata"], "name").to_owned()).collect();
+    let pod = &mut spec["template"]["spec"];
+    let mut volumes: Vec<Value> = list(pod, "volumes")
+        .iter()
+        .filter(|v| !claims.iter().any(|c| c == text(v, "name")))
+        .cloned()
+        .collect();
+    volumes.extend(claims.iter().map(|c| json!({"name": c, "persistentVolumeClaim": {"claimName": c}})));
+    if !claims.is_empty() {
+        pod["volumes"] = Value::Array(volumes);
+    }
+    spec
 }
 
 fn stateful_strategy(found: &mut Findings, path: &Path<'_>, strategy: &Value) {
@@ -585,6 +603,10 @@ pub(super) static DAEMON_SET: Facts = Facts {
         }
         default(spec, "revisionHistoryLimit", 10);
         default_template(v);
+        // Upstream keeps the number apart and writes it out with every version of the object.
+        if given(&v["metadata"]["annotations"], TEMPLATE_GENERATION).is_none() {
+            v["metadata"]["annotations"][TEMPLATE_GENERATION] = "0".into();
+        }
     },
     prepare_create: |v, _| {
         let given = text(&v["metadata"]["annotations"], TEMPLATE_GENERATION).parse::<i64>().unwrap_or(0);
