@@ -58,6 +58,11 @@ impl KubeTransport {
         let client = kube::Client::try_from(config).map_err(|e| OpenError::Nowhere(chain(&e)))?;
         Ok(KubeTransport { client })
     }
+
+    /// The namespace of the kubeconfig's context.
+    pub fn default_namespace(&self) -> &str {
+        self.client.default_namespace()
+    }
 }
 
 impl Transport for KubeTransport {

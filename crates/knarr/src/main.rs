@@ -102,7 +102,8 @@ async fn client(verb: cli::Verb) -> anyhow::Result<ExitCode> {
         let path = wanted.kubeconfig.or_else(|| (unnamed && own.exists()).then_some(own));
         let transport =
             api_client_kube::KubeTransport::open(path.as_deref(), wanted.context.as_deref()).await?;
-        Ok(std::sync::Arc::new(transport) as std::sync::Arc<dyn api_client::Transport>)
+        let namespace = transport.default_namespace().to_owned();
+        Ok(cli::Connection { transport: std::sync::Arc::new(transport), namespace })
     };
     cli::run(verb, os::env(), &mut Cli::command(), open).await
 }
@@ -113,7 +114,8 @@ fn fail(error: &anyhow::Error) -> ExitCode {
 }
 
 fn log(verbose: u8) {
-    let default = ["warn", "info", "debug"][usize::from(verbose.min(2))];
+    // kube-rs reports failed connections itself; our own error says the same and what to do.
+    let default = ["warn,kube_client=off", "info", "debug"][usize::from(verbose.min(2))];
     let filter = tracing_subscriber::EnvFilter::try_from_env("KNARR_LOG").unwrap_or_else(|_| default.into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }

@@ -7,7 +7,7 @@ use api_client::{Client, Patch, WriteOptions};
 use api_meta::Resource;
 use apiserver::{ApiServer, Rule, User};
 use controller_host::{Clients, Handle, Host, HostConfig};
-use reconcile::Row;
+use reconcile::{Permission, Row};
 use serde_json::Value;
 use stdx::Env;
 
@@ -42,6 +42,8 @@ pub(crate) fn rules() -> Vec<(String, Vec<Rule>)> {
     let rows = rows(&[Role::Controllers, Role::Workloads]);
     let mut out: Vec<(String, Vec<Rule>)> =
         rows.iter().map(|row| (row.name.to_owned(), rules_of(row))).collect();
+    let duties = controller_host::duties();
+    out.extend(duties.into_iter().map(|(name, may)| (name.to_owned(), permitted(&may))));
     let read = ["get", "list", "watch"];
     out.push((
         SCHEDULER.to_owned(),
@@ -80,12 +82,16 @@ fn rules_of(row: &Row) -> Vec<Rule> {
         let r = w.resource();
         rule(&r.group, &[&r.plural], &["get", "list", "watch"])
     });
-    let may = row.permissions.iter().map(|p| rule(p.group, &[p.resource], p.verbs));
+    let may = permitted(&row.permissions);
     let events = [
         rule("", &["events"], &["create", "patch"]),
         rule("events.k8s.io", &["events"], &["create", "patch"]),
     ];
     watched.chain(may).chain(events).collect()
+}
+
+fn permitted(may: &[Permission]) -> Vec<Rule> {
+    may.iter().map(|p| rule(p.group, &[p.resource], p.verbs)).collect()
 }
 
 fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Rule {
@@ -98,12 +104,13 @@ pub(crate) fn start_controllers(
     roles: &[Role],
     clients: Clients,
     env: &Env,
-    config: HostConfig,
+    mut config: HostConfig,
 ) -> Option<Handle> {
     let rows = rows(roles);
     if rows.is_empty() {
         return None;
     }
+    config.duties = roles.contains(&Role::Controllers);
     let host = Host::new(clients, env.clone(), rows, Arc::new(reconcile::AllowAll), config);
     let handle = host.handle();
     env.spawn("controllers", async move {
