@@ -8,6 +8,8 @@
 //! Absent: the `deprecated.deployment.rollback.to` annotation (kubectl's undo patches the template).
 
 mod annotations;
+#[cfg(test)]
+mod chance;
 mod observe;
 mod plan;
 mod progress;

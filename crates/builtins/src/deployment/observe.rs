@@ -1,5 +1,6 @@
 //! What the decision about a Deployment depends on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api_core::{Deployment, Pod, ReplicaSet};
@@ -17,8 +18,8 @@ pub struct Observed {
     pub(crate) claims: Claims<ReplicaSet>,
     /// A ReplicaSet of another owner, or of another template, has the name of the next one.
     pub name_taken: bool,
-    /// ReplicaSets (by uid) that have pods which have not ended.
-    pub with_pods: Vec<String>,
+    /// Pods of the ReplicaSets, by the uid of theirs, that have not ended.
+    pub pods: BTreeMap<String, Vec<Arc<Pod>>>,
     /// What went wrong when the last plan was carried out.
     pub failure: Option<Failure>,
 }
@@ -34,11 +35,14 @@ impl Observed {
         };
         let next = ObjectKey::new(&*key.namespace, super::sets::next_name(&deployment));
         let name_taken = sets.get(&next).is_some();
-        let running =
-            |set: &ReplicaSet| world.cache::<Pod>().owned_by(&set.metadata.uid).any(|pod| !pod.is_finished());
-        let with_pods = claims.kept.iter().filter(|s| running(s)).map(|s| s.metadata.uid.clone()).collect();
+        let all = world.cache::<Pod>();
+        let pods_of = |set: &Arc<ReplicaSet>| {
+            let uid = &set.metadata.uid;
+            (uid.clone(), all.owned_by(uid).filter(|pod| !pod.is_finished()).cloned().collect())
+        };
+        let pods = claims.kept.iter().chain(&claims.adopted).map(pods_of).collect();
         let failure = world.failure(Deployments::NAME, key).cloned();
-        Some(Observed { deployment, claims, name_taken, with_pods, failure })
+        Some(Observed { deployment, claims, name_taken, pods, failure })
     }
 }
 

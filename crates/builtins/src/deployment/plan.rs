@@ -1,7 +1,7 @@
 //! What a Deployment does next.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::time::Duration;
 
 use api_core::{Deployment, ReplicaSet};
 use api_meta::{Condition, Object};
@@ -25,9 +25,7 @@ pub(crate) fn plan(seen: &Observed, now: Time) -> Plan {
         status::seen(deployment).into_iter().for_each(|a| plan.act(a));
         return plan;
     }
-    let members: Vec<Arc<ReplicaSet>> =
-        seen.claims.kept.iter().chain(&seen.claims.adopted).cloned().collect();
-    let mut sets = Sets::of(deployment, &members);
+    let mut sets = Sets::of(seen, now);
     if deployment.metadata.is_terminating() {
         plan.extend(status::plain(&sets, now));
         return plan;
@@ -59,7 +57,13 @@ pub(crate) fn plan(seen: &Observed, now: Time) -> Plan {
     plan
 }
 
+/// A roll-out that waited because reports lag behind pods, or pods behind reports, looks again when nothing tells it to.
+const TORN: Duration = Duration::from_secs(1);
+
 fn roll(sets: &mut Sets<'_>, seen: &Observed, plan: &mut Plan, now: Time) -> News {
+    if sets.are_torn() {
+        plan.wake_at(now + TORN);
+    }
     if is_recreating(sets.deployment) {
         recreate::steps(sets, seen, plan, now)
     } else {

@@ -14,7 +14,8 @@ pub(crate) fn steps(sets: &mut Sets<'_>, seen: &Observed, plan: &mut Plan, now: 
         sets.scale(plan);
         return None;
     }
-    if sets.old.iter().any(|m| seen.with_pods.contains(&m.set.metadata.uid)) {
+    let has_pods = |uid: &str| seen.pods.get(uid).is_some_and(|pods| !pods.is_empty());
+    if sets.old.iter().any(|m| has_pods(&m.set.metadata.uid)) {
         return None;
     }
     let wanted = sets.wanted;

@@ -32,18 +32,21 @@ pub(crate) fn scale_newest(sets: &mut Sets<'_>) {
 /// Down with old sets: first their unhealthy pods, whose loss costs nothing, then as many as others can stand in for.
 fn scale_old(sets: &mut Sets<'_>) {
     let floor = sets.budget.available_min(sets.wanted);
-    let not_yet = sets.newest.as_ref().map_or(0, |m| m.size - m.available());
+    let not_yet = sets.newest.as_ref().map_or(0, |m| m.size - m.standing());
     let removable = sets.total() - floor - not_yet;
     if removable <= 0 {
         return;
     }
     let mut left = removable;
     for member in &mut sets.old {
-        let unhealthy = (member.size - member.available()).clamp(0, left);
+        let unhealthy = (member.size - member.standing()).clamp(0, left);
         member.size -= unhealthy;
         left -= unhealthy;
     }
-    let mut left = sets.available() - floor;
+    // A set that was made smaller may still report pods that are about to go: they cannot stand in for others. Upstream
+    // counts them, and does not count both kinds of removal together; with a lagging report it goes below the floor.
+    let standing: i32 = sets.all().map(|m| m.size.min(m.standing())).sum();
+    let mut left = left.min(standing - floor);
     for member in &mut sets.old {
         let removed = member.size.min(left).max(0);
         member.size -= removed;

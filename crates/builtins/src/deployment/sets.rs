@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use api_core::{Deployment, ReplicaSet};
+use api_core::{Deployment, Pod, ReplicaSet};
 use api_meta::{Condition, IntOrPercent, Object};
 use reconcile::{Action, Budget, Form, Note, Plan, Risk, Severity, Target};
 use serde_json::{Value, json};
+use stdx::Time;
 
+use crate::deployment::Observed;
 use crate::deployment::annotations::{self, DESIRED, MAX};
 use crate::kit;
 
@@ -19,11 +21,37 @@ pub(crate) struct Member {
     pub set: Arc<ReplicaSet>,
     /// Size it is to have.
     pub size: i32,
+    /// Active pods seen.
+    active: i32,
+    /// Available pods seen.
+    standing: i32,
 }
 
 impl Member {
-    fn new(set: &Arc<ReplicaSet>) -> Member {
-        Member { set: set.clone(), size: set.spec.replicas.unwrap_or(1) }
+    fn new(set: &Arc<ReplicaSet>, pods: &[Arc<Pod>], now: Time) -> Member {
+        let ready_for = set.spec.min_ready_seconds;
+        let active = || pods.iter().filter(|pod| pod.is_active());
+        Member {
+            set: set.clone(),
+            size: set.spec.replicas.unwrap_or(1),
+            active: kit::count(active()),
+            standing: kit::count(active().filter(|pod| pod.is_available(ready_for, now))),
+        }
+    }
+
+    /// Pods that surely serve: neither a report nor a look alone is trusted, for each may lag behind the other.
+    pub(crate) fn standing(&self) -> i32 {
+        self.available().min(self.standing)
+    }
+
+    /// Whether the set reports something else than what is seen: one of the two is late.
+    fn is_torn(&self) -> bool {
+        self.active != self.set.status.replicas || self.standing != self.available()
+    }
+
+    /// Pods that there are or will be, for the same reason by the greatest of what is known.
+    fn occupied(&self) -> i32 {
+        self.size.max(self.set.status.replicas).max(self.active)
     }
 
     pub(crate) fn available(&self) -> i32 {
@@ -31,7 +59,7 @@ impl Member {
     }
 
     /// Older first; the name decides between equals.
-    pub(crate) fn age_order(&self) -> (Option<stdx::Time>, String) {
+    pub(crate) fn age_order(&self) -> (Option<Time>, String) {
         (self.set.metadata.creation_timestamp, self.set.metadata.name.clone())
     }
 
@@ -53,8 +81,11 @@ pub(crate) struct Sets<'a> {
 }
 
 impl<'a> Sets<'a> {
-    pub(crate) fn of(deployment: &'a Deployment, sets: &[Arc<ReplicaSet>]) -> Sets<'a> {
-        let mut members: Vec<Member> = sets.iter().map(Member::new).collect();
+    pub(crate) fn of(seen: &'a Observed, now: Time) -> Sets<'a> {
+        let deployment = &*seen.deployment;
+        let sets = seen.claims.kept.iter().chain(&seen.claims.adopted);
+        let pods = |set: &ReplicaSet| seen.pods.get(&set.metadata.uid).map_or(&[][..], Vec::as_slice);
+        let mut members: Vec<Member> = sets.map(|set| Member::new(set, pods(set), now)).collect();
         members.sort_by_cached_key(Member::age_order);
         let at = members.iter().position(|m| is_of_template(&m.set, &deployment.spec.template));
         let newest = at.map(|i| members.remove(i));
@@ -64,6 +95,11 @@ impl<'a> Sets<'a> {
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Member> {
         self.newest.iter().chain(&self.old)
+    }
+
+    /// Whether a set reports something else than what is seen.
+    pub(crate) fn are_torn(&self) -> bool {
+        self.all().any(Member::is_torn)
     }
 
     pub(crate) fn total(&self) -> i32 {
@@ -79,13 +115,14 @@ impl<'a> Sets<'a> {
         self.old.iter().map(|m| annotations::revision(&m.set)).max().unwrap_or(0) + 1
     }
 
-    /// The size the newest set may have now, without more than the surge in total.
+    /// The size the newest set may have now, without more than the surge in total. A set that was made smaller counts with
+    /// its pods until they are deleted; upstream counts sizes alone, and exceeds the surge while its ReplicaSet controller lags.
     pub(crate) fn newest_size(&self) -> i32 {
         let now = self.newest.as_ref().map_or(0, |m| m.size);
         if self.deployment.spec.strategy.r#type == "Recreate" {
             return self.wanted;
         }
-        let room = self.budget.total_max(self.wanted) - self.total();
+        let room = self.budget.total_max(self.wanted) - self.all().map(Member::occupied).sum::<i32>();
         if room <= 0 { now } else { now + room.min(self.wanted - now) }
     }
 

@@ -1,6 +1,5 @@
 //! What a ReplicaSet does next.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,21 +23,30 @@ pub(crate) struct Census {
     pub terminating: i32,
     /// Pods wanted.
     pub wanted: usize,
+    /// Active pods that are to be deleted now.
+    pub doomed: Vec<Arc<Pod>>,
 }
 
 impl Census {
-    fn of(seen: &Observed) -> Census {
+    fn of(seen: &Observed, now: Time) -> Census {
         let kept = &seen.claims.kept;
-        Census {
+        let mut census = Census {
+            doomed: Vec::new(),
             active: kept.iter().chain(&seen.claims.adopted).filter(|p| p.is_active()).cloned().collect(),
             terminating: kit::count(kept.iter().filter(|p| p.metadata.is_terminating() && !p.is_finished())),
             wanted: usize::try_from(seen.set.spec.replicas.unwrap_or(1)).unwrap_or(0),
+        };
+        let surplus = census.active.len().saturating_sub(census.wanted).min(BURST);
+        if surplus > 0 && !seen.set.metadata.is_terminating() {
+            census.doomed = kit::doomed_first(&census.active, &seen.crowds, now);
+            census.doomed.truncate(surplus);
         }
+        census
     }
 }
 
 pub(crate) fn plan(seen: &Observed, now: Time) -> Plan {
-    let census = Census::of(seen);
+    let census = Census::of(seen, now);
     let mut plan = Plan::new();
     // The status first: it tells what is seen, whatever becomes of the rest.
     if let Some(patch) = status::patch(seen, &census, now) {
@@ -55,11 +63,10 @@ pub(crate) fn plan(seen: &Observed, now: Time) -> Plan {
         return plan;
     }
     seen.claims.actions(&*seen.set).into_iter().for_each(|a| plan.act(a));
-    match census.active.len().cmp(&census.wanted) {
-        Ordering::Less => create(seen, census.wanted - census.active.len(), &mut plan),
-        Ordering::Greater => delete(seen, &census, now, &mut plan),
-        Ordering::Equal => {}
+    if census.active.len() < census.wanted {
+        create(seen, census.wanted - census.active.len(), &mut plan);
     }
+    delete(&census, &mut plan);
     plan
 }
 
@@ -90,12 +97,11 @@ fn pod(set: &ReplicaSet, name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
 }
 
-fn delete(seen: &Observed, census: &Census, now: Time, plan: &mut Plan) {
-    let surplus = (census.active.len() - census.wanted).min(BURST);
-    for pod in kit::doomed_first(&census.active, &seen.crowds, now).into_iter().take(surplus) {
+fn delete(census: &Census, plan: &mut Plan) {
+    for pod in &census.doomed {
         let message = format!("Deleted pod: {}", pod.metadata.name);
         let action = Action::Delete {
-            target: Target::of(&*pod),
+            target: Target::of(&**pod),
             grace_seconds: None,
             propagation: None,
             risk: Risk::RemovePod,

@@ -1,5 +1,7 @@
 //! What a ReplicaSet reports.
 
+use std::collections::BTreeSet;
+
 use api_meta::{Condition, Requirement, Selector, set_condition};
 use reconcile::Verb;
 use serde_json::{Value, json};
@@ -14,6 +16,9 @@ pub(crate) fn patch(seen: &Observed, census: &Census, now: Time) -> Option<Value
     let set = &*seen.set;
     let labels = template_labels(&set.spec.template);
     let active = || census.active.iter();
+    // A pod that is about to be deleted is there, but nobody may count on it any more.
+    let doomed: BTreeSet<&str> = census.doomed.iter().map(|pod| &*pod.metadata.uid).collect();
+    let staying = || active().filter(|pod| !doomed.contains(&*pod.metadata.uid));
     let mut conditions = set.status.conditions.clone();
     match failure(seen) {
         Some(new) if conditions.iter().all(|c| c.r#type != "ReplicaFailure") => {
@@ -25,9 +30,9 @@ pub(crate) fn patch(seen: &Observed, census: &Census, now: Time) -> Option<Value
     let new = json!({
         "replicas": active().len(),
         "fullyLabeledReplicas": kit::counted(kit::count(active().filter(|p| labels.matches(&p.metadata.labels)))),
-        "readyReplicas": kit::counted(kit::count(active().filter(|p| p.is_ready()))),
+        "readyReplicas": kit::counted(kit::count(staying().filter(|p| p.is_ready()))),
         "availableReplicas":
-            kit::counted(kit::count(active().filter(|p| p.is_available(set.spec.min_ready_seconds, now)))),
+            kit::counted(kit::count(staying().filter(|p| p.is_available(set.spec.min_ready_seconds, now)))),
         "terminatingReplicas": census.terminating,
         "observedGeneration": kit_generation(set.metadata.generation),
         "conditions": if conditions.is_empty() { Value::Null } else { json!(conditions) },

@@ -36,6 +36,8 @@ pub struct Bench {
 
 type Id = (String, String, ObjectKey);
 
+const PODS: Resource = Resource::namespaced("", "v1", "pods", "Pod");
+
 /// Why an action was not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -184,20 +186,27 @@ impl Bench {
 
     /// What nodes do: unfinished pods run and become ready on one node, terminating ones end.
     pub fn kubelet(&mut self) {
-        const PODS: Resource = Resource::namespaced("", "v1", "pods", "Pod");
-        let now = self.now;
         for key in self.keys(&PODS) {
-            let pod = &self.objects[&id(&PODS, &key)];
-            if !pod["metadata"]["deletionTimestamp"].is_null() {
-                if pod["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty) {
-                    self.drop(&PODS, &key);
-                }
-                continue;
-            }
-            if !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")) {
-                self.edit(&PODS, &key, |pod| run_pod(pod, now));
-            }
+            self.kubelet_of(&key);
         }
+    }
+
+    /// The same for one pod.
+    pub fn kubelet_of(&mut self, key: &ObjectKey) {
+        let now = self.now;
+        let Some(pod) = self.get(&PODS, key) else { return };
+        if !pod["metadata"]["deletionTimestamp"].is_null() {
+            if pod["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty) {
+                self.drop(&PODS, key);
+            }
+        } else if !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")) {
+            self.edit(&PODS, key, |pod| run_pod(pod, now));
+        }
+    }
+
+    /// Counts everything that was ever written.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// Carries one action out, with its fences.
