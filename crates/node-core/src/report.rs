@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use api_core::PodStatus;
+use api_core::{Node, PodStatus, Taint};
 use serde_json::{Value, json};
 
 /// Which conditions, by their place in our status, carry a reason at the server. A patch that clears one must say so.
@@ -60,4 +60,21 @@ pub fn is_told(ours: &PodStatus, server: &PodStatus) -> bool {
         && ours.init_container_statuses == server.init_container_statuses
         && ours.qos_class == server.qos_class
         && ours.observed_generation == server.observed_generation
+}
+
+/// Taint that a server puts on new nodes until they are known to be ready.
+const NOT_READY: &str = "node.kubernetes.io/not-ready";
+
+/// The patch that takes the not-ready taint off a node which the server knows to be ready; nothing when there is none.
+/// On an ordinary cluster the node lifecycle controller does the same, and whoever comes second changes nothing.
+pub fn untaint(node: &Node) -> Option<Value> {
+    let is_ready = node.status.conditions.iter().any(|c| c.r#type == "Ready" && c.status == "True");
+    let is_tainted = node.spec.taints.iter().any(|t| t.key == NOT_READY && t.effect == "NoSchedule");
+    if !is_ready || !is_tainted {
+        return None;
+    }
+    let rest: Vec<&Taint> =
+        node.spec.taints.iter().filter(|t| t.key != NOT_READY || t.effect != "NoSchedule").collect();
+    // Fenced by version: taints are one list, and another change of it must not be lost.
+    Some(json!({"metadata": {"resourceVersion": node.metadata.resource_version}, "spec": {"taints": rest}}))
 }

@@ -435,6 +435,7 @@ impl Sim {
         if !is_ready && !node.is_reporting {
             self.report_node(id);
         }
+        self.untaint(id, object);
         if std::mem::replace(&mut self.nodes[id as usize].rules, rules.clone()) != rules {
             for pod in self.pods_of(id) {
                 self.look(pod);
@@ -457,6 +458,18 @@ impl Sim {
         let (name, uid) = (node.name.clone(), node.uid.clone());
         self.env.spawn("sim node status", async move {
             writes::node_status(&client, &name, &uid, status).await;
+            let _ = done.send(Done::Node { id });
+        });
+    }
+
+    /// Takes the not-ready taint off a node that the server knows to be ready.
+    fn untaint(&mut self, id: u32, object: &Node) {
+        let node = &mut self.nodes[id as usize];
+        let Some(patch) = report::untaint(object).filter(|_| !node.is_reporting) else { return };
+        node.is_reporting = true;
+        let (client, done, name) = (self.client.clone(), self.done.clone(), node.name.clone());
+        self.env.spawn("sim node taint", async move {
+            writes::untaint(&client, &name, patch).await;
             let _ = done.send(Done::Node { id });
         });
     }
@@ -559,6 +572,9 @@ async fn make_node(client: &Client, env: &Env, config: &Config, number: usize) -
     // Not every server takes the status along with a creation.
     if node.status.conditions.is_empty() && node.metadata.annotations.get(OWNER) == Some(&config.owner) {
         writes::node_status(client, &node.metadata.name, &node.metadata.uid, object["status"].clone()).await;
+    }
+    if let Some(patch) = report::untaint(&node) {
+        writes::untaint(client, &node.metadata.name, patch).await;
     }
     Ok(node)
 }

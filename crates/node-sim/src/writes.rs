@@ -56,6 +56,13 @@ pub(crate) async fn node_status(client: &Client, name: &str, uid: &str, status: 
     done.map_or_else(|e| fate(&e, "report a simulated node's status", name), |_| Fate::Settled)
 }
 
+/// Takes the not-ready taint off a node that is ready.
+pub(crate) async fn untaint(client: &Client, name: &str, patch: Value) -> Fate {
+    let done: Result<IgnoredAny, Error> =
+        client.patch(&Node::RESOURCE, ("", name), "", &Patch::Merge(patch), &WriteOptions::default()).await;
+    done.map_or_else(|e| fate(&e, "take the taint off a simulated node", name), |_| Fate::Settled)
+}
+
 /// Renews a Lease, or makes it.
 pub(crate) async fn renew_lease(client: &Client, name: &str, lease: Value) -> Fate {
     const NAMESPACE: &str = "kube-node-lease";

@@ -105,6 +105,17 @@ async fn nodes_are_registered_with_labels_and_keep_their_leases() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_ready_node_loses_the_taint_of_new_nodes_and_keeps_the_others() {
+    let w = World::start(1);
+    w.wait(1).await;
+    let taints = json!([{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}, {"key": "a", "effect": "NoSchedule"}]);
+    w.api.put("/api/v1/nodes/sim-0", json!({"spec": {"taints": taints}}));
+    w.wait(1).await;
+    let node = w.api.object("/api/v1/nodes/sim-0").unwrap();
+    assert_eq!(node["spec"]["taints"], json!([{"key": "a", "effect": "NoSchedule"}]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pod_lives_from_binding_to_deletion() {
     let w = World::start(2);
     w.wait(1).await;
