@@ -58,6 +58,8 @@ fn config(dir: &InstanceDir) -> io::Result<InstanceConfig> {
 
 fn again(config: &InstanceConfig, stage: &str, dir: &InstanceDir) -> Command {
     let mut command = Command::new("/proc/self/exe");
+    // What ps shows; the path would only say /proc/self/exe.
+    command.arg0("knarr-shim");
     command.args(&config.shim_args).arg(stage).arg(&dir.0).env_clear().stdin(Stdio::null());
     command
 }
