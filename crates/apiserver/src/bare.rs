@@ -48,14 +48,19 @@ fn documents(call: &Call) -> Option<Response> {
 fn version(call: &Call) -> Outcome<Response> {
     let v = &call.server.version;
     let mut numbers = v.git_version.trim_start_matches('v').split('.');
+    let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
     let tree = json!({
-        "major": numbers.next().unwrap_or_default(),
-        "minor": numbers.next().unwrap_or_default(),
+        "major": major,
+        "minor": minor,
         "gitVersion": v.git_version,
         "gitCommit": v.git_commit,
         "gitTreeState": "clean",
         "buildDate": v.build_date,
         "goVersion": "none",
+        "emulationMajor": major,
+        "emulationMinor": minor,
+        "minCompatibilityMajor": major,
+        "minCompatibilityMinor": minor,
         "compiler": "rustc",
         "platform": v.platform,
     });

@@ -43,6 +43,10 @@ impl ApiServer {
             let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
             self.ensure("/api/v1/namespaces", &object).await?;
         }
+        for (name, value) in crate::pipeline::SYSTEM_CLASSES {
+            let class = system_class(name, value);
+            self.ensure("/apis/scheduling.k8s.io/v1/priorityclasses", &class).await?;
+        }
         self.ensure("/api/v1/namespaces/default/services", &self.own_service()).await?;
         self.ensure("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", &self.own_slice()).await?;
         let server = Arc::downgrade(self);
@@ -124,6 +128,19 @@ impl ApiServer {
         };
         (code, text)
     }
+}
+
+/// A priority class of every cluster.
+fn system_class(name: &str, value: i64) -> Value {
+    let about = if name == "system-node-critical" {
+        "Used for system critical pods that must not be moved from their current node."
+    } else {
+        "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."
+    };
+    json!({
+        "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name},
+        "value": value, "description": about
+    })
 }
 
 /// Ends events whose last write is an hour ago. A write after that gives a new version, whose own turn comes later.

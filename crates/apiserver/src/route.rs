@@ -21,6 +21,9 @@ pub(crate) async fn dispatch(call: &Call) -> Outcome<Response> {
         return answer;
     }
     let served = find(call)?;
+    if let Some(text) = &served.warning {
+        call.warn(text.clone());
+    }
     if served.storage_key.is_empty() || sub::reviews::is_review(&served) {
         return sub::reviews::answer(call, &served).await;
     }

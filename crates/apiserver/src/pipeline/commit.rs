@@ -18,8 +18,6 @@ pub(crate) struct Written {
     pub(crate) plain: Bytes,
     /// Its version.
     pub(crate) revision: Revision,
-    /// It was not there before.
-    pub(crate) is_new: bool,
     /// It is gone now.
     pub(crate) is_gone: bool,
 }

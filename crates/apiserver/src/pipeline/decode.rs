@@ -162,6 +162,9 @@ pub(crate) fn default(object: &mut Value, served: &Served) {
         api_schema::apply_defaults(schema, object);
     }
     (served.facts.default)(object);
+    if &*served.storage_key == "namespaces" {
+        super::admit::namespace_label(object);
+    }
     complete(object, served);
     put_owners(object, owners);
 }

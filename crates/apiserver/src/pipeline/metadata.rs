@@ -31,14 +31,20 @@ pub(crate) fn finalizers(object: &Value) -> Vec<String> {
     list.filter_map(|f| f.as_str().map(str::to_owned)).collect()
 }
 
+/// Fields of `metadata` that a new object does not have.
+const NOT_YET: [&str; 4] = ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"];
+
+/// Drops what a client cannot say about a new object.
+pub(crate) fn strip(object: &mut Value) {
+    let metadata = of(object);
+    NOT_YET.iter().for_each(|key| drop(metadata.remove(*key)));
+}
+
 /// What the server writes into the metadata of a new object.
 pub(crate) fn stamp(object: &mut Value, served: &Served, namespace: &str, env: &Env) {
+    strip(object);
     let metadata = of(object);
-    for key in
-        ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation", "resourceVersion"]
-    {
-        metadata.remove(key);
-    }
+    metadata.remove("resourceVersion");
     metadata.insert("uid".into(), stdx::uid(&*env.rng).into());
     metadata.insert("creationTimestamp".into(), env.now().to_string().into());
     if namespace.is_empty() {
@@ -272,10 +278,10 @@ fn annotation_size(object: &Value) -> Option<Cause> {
 fn owners(object: &Value) -> Vec<Cause> {
     let mut out = Vec::new();
     let mut controllers = 0;
-    for (i, owner) in object["metadata"]["ownerReferences"].as_array().into_iter().flatten().enumerate() {
+    for owner in object["metadata"]["ownerReferences"].as_array().into_iter().flatten() {
         for key in ["apiVersion", "kind", "name", "uid"] {
             if owner[key].as_str().unwrap_or_default().is_empty() {
-                let field = format!("metadata.ownerReferences[{i}].{key}");
+                let field = format!("metadata.ownerReferences.{key}");
                 let why = if key == "apiVersion" { "version must not be empty" } else { "must not be empty" };
                 out.push(invalid_value(&field, "", why));
             }

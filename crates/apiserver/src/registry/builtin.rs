@@ -17,12 +17,22 @@ fn complete(served: Served) -> Served {
     let (storage_key, storage_api_version, conversion) = storage(kind);
     let facts = if ptr::eq(served.facts, Facts::plain()) { basics::row(&storage_key) } else { served.facts };
     Served {
-        storage_key: storage_key.into(),
         storage_api_version,
         conversion,
         facts,
+        warning: warning(&storage_key).map(str::to_owned),
         scale: served.scale.clone().or_else(|| scale(kind)),
+        storage_key: storage_key.into(),
         ..served
+    }
+}
+
+/// What upstream says of kinds on their way out.
+fn warning(storage_key: &str) -> Option<&'static str> {
+    match storage_key {
+        "endpoints" => Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+        "componentstatuses" => Some("v1 ComponentStatus is deprecated in v1.19+"),
+        _ => None,
     }
 }
 

@@ -147,7 +147,7 @@ fn annotate(object: &mut Value, key: &str, value: Option<Value>) {
 }
 
 fn take_annotation(object: &mut Value, key: &str) -> Option<String> {
-    let all = object["metadata"]["annotations"].as_object_mut()?;
+    let all = object.get_mut("metadata")?.get_mut("annotations")?.as_object_mut()?;
     let value = all.remove(key)?;
     if all.is_empty() {
         object["metadata"].as_object_mut().map(|m| m.remove("annotations"));

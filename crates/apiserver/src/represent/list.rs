@@ -33,9 +33,6 @@ pub(crate) async fn list(
             format!("you requested PartialObjectMetadata, but the requested object is a list (*{kind})");
         return Err(refuse(Reason::NotAcceptable, text));
     }
-    if let Some(text) = &served.warning {
-        call.warn(text.clone());
-    }
     let view = View::of(call, served, accept)?;
     let metadata = list_metadata(served, &page, next);
     if let As::Table(version) = accept.shape {

@@ -122,8 +122,5 @@ pub(crate) async fn written(
     let plain = convert::plain(served, written.plain.clone()).await?;
     let mut out = Vec::with_capacity(plain.len() + 64);
     view.write(&mut out, &plain, written.revision, Place::Alone, true)?;
-    if let Some(text) = &served.warning {
-        call.warn(text.clone());
-    }
     answer::json(code, accept.form, out)
 }

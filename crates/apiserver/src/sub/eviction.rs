@@ -48,8 +48,47 @@ pub(crate) async fn evict(call: &Call, pods: &Arc<Served>) -> Outcome<Response> 
     if how.uid.is_empty() {
         how.uid = metadata::text(&pod, "uid").to_owned();
     }
+    if !how.dry_run && !metadata::is_terminating(&pod) {
+        mark(call, pods, name, &how.uid).await?;
+    }
     remove(call, pods, name, &how).await?;
     answer::tree(201, accept.form, &refuse::tree(&refuse::success(201, None), None))
+}
+
+/// Says in the pod's status why it goes.
+async fn mark(call: &Call, pods: &Arc<Served>, name: &str, uid: &str) -> Outcome<()> {
+    let now = call.server.env.now();
+    let how = Change {
+        name,
+        subresource: "status",
+        manager: "",
+        retry: Retry::Again,
+        dry_run: false,
+        uid: Some(uid),
+    };
+    let marked = change(call, pods, how, |old| {
+        let mut pod = old.clone();
+        metadata::of(&mut pod).remove("resourceVersion");
+        let condition = json!({
+            "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+            "message": "Eviction API: evicting", "lastProbeTime": null, "lastTransitionTime": now.to_string(),
+        });
+        put_condition(&mut pod, condition);
+        Ok(pod)
+    });
+    marked.await.map(drop)
+}
+
+/// Puts a condition in the place of the one of its type.
+fn put_condition(object: &mut Value, condition: Value) {
+    if !object["status"]["conditions"].is_array() {
+        object["status"]["conditions"] = json!([]);
+    }
+    let Some(all) = object["status"]["conditions"].as_array_mut() else { return };
+    match all.iter_mut().find(|c| c["type"] == condition["type"]) {
+        Some(old) => *old = condition,
+        None => all.push(condition),
+    }
 }
 
 /// Pods that are over, not begun, or going anyway cost no budget.
@@ -175,12 +214,5 @@ fn no_more(budget: &mut Value, now: stdx::Time) {
         "type": "DisruptionAllowed", "status": "False", "reason": "InsufficientPods", "message": "",
         "lastTransitionTime": (now + Duration::ZERO).to_string(), "observedGeneration": generation,
     });
-    if !budget["status"]["conditions"].is_array() {
-        budget["status"]["conditions"] = json!([]);
-    }
-    let Some(all) = budget["status"]["conditions"].as_array_mut() else { return };
-    match all.iter_mut().find(|c| c["type"] == "DisruptionAllowed") {
-        Some(old) => *old = condition,
-        None => all.push(condition),
-    }
+    put_condition(budget, condition);
 }

@@ -7,7 +7,9 @@ use api_meta::Reason;
 use serde_json::Value;
 use store::Key;
 
-use crate::refuse::{Outcome, bad_request, internal, not_found, refuse};
+use crate::refuse::{
+    Outcome, bad_request, forbidden_field, internal, invalid, invalid_value, not_found, refuse,
+};
 use crate::registry::Served;
 use crate::server::Call;
 use crate::stored;
@@ -22,14 +24,35 @@ pub(crate) async fn log(call: &Call, pods: &Arc<Served>) -> Outcome<Response> {
     let found = call.server.store.get(&call.key(pods)).ok_or_else(|| not_found(&pods.resource, name))?;
     let pod = stored::decode(&found)?;
     let container = container(&pod, name, call.query.get("container"))?;
+    check_options(call, name)?;
     let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
     if node.is_empty() {
-        return Ok(crate::answer::text(200, ""));
+        let mut nothing = crate::answer::text(204, "");
+        nothing.headers_mut().clear();
+        return Ok(nothing);
     }
     let (address, port) = agent(call, node)?;
     let path = format!("/containerLogs/{}/{name}/{container}{}", call.target.namespace, query(call));
     let answer = call.server.nodes.get(address, port, path).await;
     answer.map_err(|e| internal(format!("reach the agent of node {node:?}: {e}")))
+}
+
+fn check_options(call: &Call, name: &str) -> Outcome<()> {
+    let mut causes = Vec::new();
+    for (key, least) in [("tailLines", 0), ("limitBytes", 1), ("sinceSeconds", 1)] {
+        if let Some(n) = call.query.number(key)?.filter(|n| *n < least) {
+            let why = match least {
+                0 => "must be greater than or equal to 0",
+                _ => "must be greater than 0",
+            };
+            causes.push(invalid_value(key, n, why));
+        }
+    }
+    if call.query.has("sinceSeconds") && call.query.has("sinceTime") {
+        let why = "at most one of `sinceTime` or `sinceSeconds` may be specified";
+        causes.push(forbidden_field("", why));
+    }
+    if causes.is_empty() { Ok(()) } else { Err(invalid("", "PodLogOptions", name, causes)) }
 }
 
 fn query(call: &Call) -> String {
@@ -102,4 +125,16 @@ fn agent(call: &Call, node: &str) -> Outcome<(String, u16)> {
         (Some(address), port) if port != 0 => Ok((address.to_owned(), port)),
         _ => Err(internal(format!("node {node:?} does not say where its agent listens"))),
     }
+}
+
+/// `exec`, `attach` and `portforward` need a connection of both directions, which this server does not offer.
+pub(crate) fn no_connection(call: &Call, pods: &Served) -> Outcome<Response> {
+    let name = &call.target.name;
+    let found = call.server.store.get(&call.key(pods)).ok_or_else(|| not_found(&pods.resource, name))?;
+    let pod = stored::decode(&found)?;
+    if pod["spec"]["nodeName"].as_str().unwrap_or_default().is_empty() {
+        return Err(bad_request(format!("pod {name} does not have a host assigned")));
+    }
+    let what = &call.target.subresource;
+    Err(refuse(Reason::ServiceUnavailable, format!("{what} is not offered by this server")))
 }

@@ -203,9 +203,7 @@ async fn commit(
 ) -> Outcome<Option<Written>> {
     let server = &call.server;
     let plain = stored::encode(new);
-    let done = |plain: Vec<u8>, revision, is_gone| {
-        Some(Written { plain: plain.into(), revision, is_new: false, is_gone })
-    };
+    let done = |plain: Vec<u8>, revision, is_gone| Some(Written { plain: plain.into(), revision, is_gone });
     if is_over(served, new) {
         if how.dry_run {
             return Ok(done(plain, current.revision, true));

@@ -32,6 +32,7 @@ pub(crate) async fn create(call: &Call, served: &Arc<Served>) -> Outcome<Respons
     check_namespace(call, served, &mut object)?;
     admit::namespace_for_create(call, served, metadata::text(&object, "name"))?;
     decode::default(&mut object, served);
+    metadata::strip(&mut object);
     let writer = Writer { manager: &call.manager(), subresource: "", now: call.server.env.now() };
     owners::update(served, &writer, None, &mut object);
     let written = store(call, served, object).await?;
@@ -139,11 +140,11 @@ async fn put(
             if let Some(current) = server.store.get(&key) {
                 return Err(exists(served, &current));
             }
-            return Ok(Written { plain: plain.into(), revision: Revision(0), is_new: true, is_gone: false });
+            return Ok(Written { plain: plain.into(), revision: Revision(0), is_gone: false });
         }
         match commit::put(server, served, key, &object, &plain, Expect::Absent).await? {
             Committed::Done(revision) => {
-                return Ok(Written { plain: plain.into(), revision, is_new: true, is_gone: false });
+                return Ok(Written { plain: plain.into(), revision, is_gone: false });
             }
             Committed::Raced(current) => match (&prefix, current) {
                 (Some(prefix), _) if attempt < NAME_ATTEMPTS => name(call, &mut object, prefix),

@@ -139,11 +139,19 @@ const RETURNED: [&str; 7] = [
     "persistentvolumeclaims",
 ];
 
+/// Kinds whose dependents stay unless the client says otherwise (upstream: `DefaultGarbageCollectionPolicy`).
+const ORPHANED: [&str; 2] = ["jobs.batch", "replicationcontrollers"];
+const JOB_WARNING: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove \
+    them or set propagationPolicy=Orphan to suppress this warning";
+
 /// DELETE of an object.
 pub(crate) async fn delete(call: &Call, served: &Arc<Served>) -> Outcome<Response> {
     let accept = call.accepted()?;
     decode::check_size(call)?;
     let options = Options::of(call)?;
+    if &*served.storage_key == "jobs.batch" && options.propagation.is_empty() && options.orphan.is_none() {
+        call.warn(JOB_WARNING);
+    }
     let gone = remove(call, served, &call.target.name, &options).await?;
     let is_returned = !gone.is_gone || RETURNED.contains(&&*served.storage_key);
     if is_returned {
@@ -227,11 +235,10 @@ async fn attempt(
     }
     // Finalizers keep it: whoever waits must see that it is going.
     if waits && !metadata::is_terminating(&new) {
-        stamp(served, &mut new, &old, 0, server.env.now());
+        stamp(&mut new, &old, 0, server.env.now());
     }
     let plain = stored::encode(&new);
-    let done =
-        |revision| Some(Written { plain: plain.clone().into(), revision, is_new: false, is_gone: false });
+    let done = |revision| Some(Written { plain: plain.clone().into(), revision, is_gone: false });
     if options.dry_run || stored::unpack(current)? == plain {
         return Ok(done(current.revision));
     }
@@ -253,8 +260,7 @@ async fn finish(
 ) -> Outcome<Option<Written>> {
     let server = &call.server;
     let last = if has_grace { stored::encode(&new) } else { stored::unpack(current)?.to_vec() };
-    let done =
-        |revision| Some(Written { plain: last.clone().into(), revision, is_new: false, is_gone: true });
+    let done = |revision| Some(Written { plain: last.clone().into(), revision, is_gone: true });
     if options.dry_run {
         return Ok(done(current.revision));
     }
@@ -268,9 +274,9 @@ async fn finish(
         }
     }
     match commit::remove(server, key, revision, None).await? {
-        Committed::Done(_) => {
+        Committed::Done(at) => {
             server.addresses.release(served, &new);
-            Ok(done(revision))
+            Ok(done(at))
         }
         Committed::Raced(_) => Ok(None),
     }
@@ -290,7 +296,7 @@ fn mark(served: &Served, new: &mut Value, old: &Value, options: &Options, now: s
     }
     let grace = grace_of(old, options);
     if !metadata::is_terminating(old) {
-        stamp(served, new, old, grace, now);
+        stamp(new, old, grace, now);
         return true;
     }
     let left = old["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
@@ -301,7 +307,6 @@ fn mark(served: &Served, new: &mut Value, old: &Value, options: &Options, now: s
         let end = start.map_or(now, |t| t - secs(left) + secs(grace)).max(now.whole_secs());
         metadata::of(new).insert("deletionTimestamp".into(), metadata::moment(end));
         metadata::of(new).insert("deletionGracePeriodSeconds".into(), grace.into());
-        metadata::next_generation(new, old);
     }
     true
 }
@@ -318,12 +323,11 @@ fn grace_of(pod: &Value, options: &Options) -> i64 {
     }
 }
 
-fn stamp(served: &Served, new: &mut Value, old: &Value, grace: i64, now: stdx::Time) {
+fn stamp(new: &mut Value, old: &Value, grace: i64, now: stdx::Time) {
     let end = now + Duration::from_secs(u64::try_from(grace).unwrap_or(0));
     let metadata = metadata::of(new);
     metadata.insert("deletionTimestamp".into(), metadata::moment(end));
     metadata.insert("deletionGracePeriodSeconds".into(), grace.into());
-    let _ = served;
     if old["metadata"]["generation"].as_i64().unwrap_or(0) > 0 {
         metadata::next_generation(new, old);
     }
@@ -335,10 +339,10 @@ fn propagate(served: &Served, object: &mut Value, options: &Options) {
         ("Foreground", _) => (true, false),
         ("Orphan", _) | ("", Some(true)) => (false, true),
         ("Background", _) | ("", Some(false)) => (false, false),
+        ("", None) if ORPHANED.contains(&&*served.storage_key) => (false, true),
         // Without a wish, what is there stays.
         _ => return,
     };
-    let _ = served;
     let mut all = metadata::finalizers(object);
     all.retain(|f| f != "foregroundDeletion" && f != "orphan");
     if foreground {

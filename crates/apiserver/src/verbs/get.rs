@@ -24,7 +24,7 @@ pub(crate) async fn get(call: &Call, served: &Arc<Served>) -> Outcome<Response> 
     let found = call.server.store.get(&call.key(served));
     let found = found.ok_or_else(|| not_found(&served.resource, &call.target.name))?;
     let plain = stored::unpack(&found)?;
-    let written = Written { plain, revision: found.revision, is_new: false, is_gone: false };
+    let written = Written { plain, revision: found.revision, is_gone: false };
     represent::written(call, served, &written, accept, 200).await
 }
 

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use api_client::{Body, Response};
-use api_meta::{FieldSelector, Selector};
+use api_meta::{FieldSelector, Requirement, Selector};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use store::{Error, Key, KeyRange, Page, Revision, Stored};
 
 use super::get::{revision, wait_for};
-use crate::pipeline::commit;
+use crate::pipeline::{commit, metadata};
 use crate::refuse::{Outcome, bad_request, cause, expired, forbidden_field, not_supported};
 use crate::registry::Served;
 use crate::represent;
@@ -35,6 +35,7 @@ impl Filter {
         if call.target.is_watch && !call.target.name.is_empty() {
             fields.0.push(("metadata.name".to_owned(), true, call.target.name.clone()));
         }
+        labels.0.iter().try_for_each(check_label)?;
         for (field, ..) in &fields.0 {
             check_field(served, field)?;
         }
@@ -71,6 +72,32 @@ impl Filter {
         let named = self.fields.0.iter().find(|(f, equal, _)| f == "metadata.name" && *equal);
         named.map(|(_, _, value)| value.as_str())
     }
+}
+
+/// Keys and values of a label selector must be such that a label can have them.
+fn check_label(requirement: &Requirement) -> Outcome<()> {
+    let (key, values) = match requirement {
+        Requirement::In(key, values) | Requirement::NotIn(key, values) => (key, values.as_slice()),
+        Requirement::Exists(key) | Requirement::Absent(key) => (key, &[][..]),
+        Requirement::Greater(key, _) | Requirement::Less(key, _) => (key, &[][..]),
+    };
+    let refused = |value: &str, faults: &[String]| {
+        Err(bad_request(format!(
+            "unable to parse requirement: Invalid value: {value:?}: {}",
+            faults.join("; ")
+        )))
+    };
+    let faults = metadata::key_faults(key);
+    if !faults.is_empty() {
+        return refused(key, &faults);
+    }
+    for value in values {
+        let faults = metadata::label_value_faults(value);
+        if !faults.is_empty() {
+            return refused(value, &faults);
+        }
+    }
+    Ok(())
 }
 
 fn row_field<'a>(stored: &'a Stored, field: &str) -> &'a str {

@@ -50,9 +50,6 @@ pub(crate) async fn watch(call: &Call, served: &Arc<Served>) -> Outcome<Response
     if let Err(refusal) = stream.open(call, served, start).await? {
         stream.fail(&refusal);
     }
-    if let Some(text) = &served.warning {
-        call.warn(text.clone());
-    }
     let mut response = answer::full(200, "application/json", Bytes::new());
     *response.body_mut() =
         streamed(stream::unfold(stream, |mut s| async move { s.next().await.map(|b| (b, s)) }));
