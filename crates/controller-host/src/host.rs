@@ -26,7 +26,7 @@ use crate::{Clients, HostConfig, dynamic, tell};
 
 /// Changes taken in before keys are planned again.
 const TIDINGS_MAX: usize = 512;
-/// Keys planned before changes are taken in again.
+/// Keys of one controller planned before changes are taken in again.
 const PLANS_MAX: usize = 64;
 
 /// Runs controllers.
@@ -276,26 +276,31 @@ impl Host {
             self.lanes[lane].queue.add(key);
         }
         let mut due = self.expectations.next_deadline();
-        let mut plans = 0;
         for lane in 0..self.lanes.len() {
             if !self.is_synced(lane) {
                 continue;
             }
-            while self.lanes[lane].at_work < self.config.workers && plans < PLANS_MAX {
+            for plans in 0.. {
+                if plans == PLANS_MAX {
+                    due = Some(now);
+                    break;
+                }
+                if self.lanes[lane].at_work >= self.config.workers {
+                    break;
+                }
                 let Some(key) = self.lanes[lane].queue.pop(now) else { break };
                 if self.expectations.holds(&(lane, key.clone())) {
                     // Its release adds it again.
                     self.lanes[lane].queue.done(&key);
                     continue;
                 }
-                plans += 1;
                 self.look(lane, &key);
             }
             let lane = &self.lanes[lane];
             self.metrics.depth(lane.row.name, lane.queue.len());
             due = earliest(due, lane.queue.next_due().filter(|_| lane.at_work < self.config.workers));
         }
-        if plans == PLANS_MAX { Some(now) } else { due }
+        due
     }
 
     fn is_synced(&self, lane: usize) -> bool {

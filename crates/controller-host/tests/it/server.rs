@@ -74,7 +74,13 @@ impl Server {
         self.news.send_replace(state.revision);
     }
 
-    pub(crate) fn edit(&self, collection: &str, namespace: &str, name: &str, change: impl FnOnce(&mut Value)) {
+    pub(crate) fn edit(
+        &self,
+        collection: &str,
+        namespace: &str,
+        name: &str,
+        change: impl FnOnce(&mut Value),
+    ) {
         let mut state = self.state.lock().unwrap();
         let id = (collection.to_owned(), namespace.to_owned(), name.to_owned());
         let mut object = state.objects[&id].clone();
