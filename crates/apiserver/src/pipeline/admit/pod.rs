@@ -67,7 +67,9 @@ fn mount_token(server: &ApiServer, pod: &mut Value) {
     let name = format!("kube-api-access-{}", stdx::name_suffix(&*server.env.rng, 5));
     let mut is_mounted = false;
     for list in ["initContainers", "containers"] {
-        for container in pod["spec"][list].as_array_mut().into_iter().flatten() {
+        // Not by index: that would store a null where there is no such list.
+        let containers = pod["spec"].get_mut(list).and_then(Value::as_array_mut);
+        for container in containers.into_iter().flatten() {
             let mounts = container["volumeMounts"].as_array().cloned().unwrap_or_default();
             if mounts.iter().any(|m| m["mountPath"] == TOKEN_PATH) {
                 continue;
