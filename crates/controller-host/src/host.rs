@@ -154,7 +154,7 @@ impl Host {
             unreachable!("the owner task runs for ever");
         };
         let name = format!("{}/{}", lease.namespace, lease.name);
-        let mut election = Election::new((self.clients)("leader-election"), self.env.clone(), lease);
+        let mut election = Election::new((self.clients)("controller-host"), self.env.clone(), lease);
         election.win().await;
         tracing::info!(lease = %name, "lease taken");
         tokio::select! {
