@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use api_client::{Class, Client, Patch, WriteOptions};
 use serde_json::{Value, json};
-use store::{Cursor, KeyRange, Revision};
+use store::{Cursor, KeyRange, Revision, Stored};
 
 use super::deletion::{self, Emptying};
 use super::serve::{self, Ways};
@@ -21,16 +21,36 @@ use crate::who::User;
 pub(crate) struct Definitions {
     /// The server they belong to; it owns the store, so nothing here keeps it alive.
     server: Weak<ApiServer>,
-    /// What was registered, by name of the definition.
-    registered: Mutex<BTreeMap<String, Registered>>,
+    /// What is known of the definitions, by name: not their schemas, which are large.
+    known: Mutex<BTreeMap<String, Known>>,
     emptying: Emptying,
 }
 
-/// A registration, and what it was made from.
-struct Registered {
+/// A definition that was looked at.
+#[derive(Clone)]
+struct Known {
     group: String,
     plural: String,
-    from: Value,
+    /// The version that was looked at; anything else has to be looked at again.
+    revision: Revision,
+    /// Nothing is left to do until it changes, whatever the others of its group do.
+    is_settled: bool,
+    /// When it came and what it is called: who came first keeps its names.
+    order: (String, String),
+    /// Names it has.
+    accepted: Value,
+    /// What its registration was made from: identity, generation, names, whether it is going.
+    served: Option<Value>,
+}
+
+/// A definition of a group that is being brought into order.
+struct Member {
+    name: String,
+    revision: Revision,
+    order: (String, String),
+    accepted: Value,
+    /// The whole definition, when it has to be looked at.
+    whole: Option<Value>,
 }
 
 /// How long to wait after a failure before looking again.
@@ -49,15 +69,29 @@ pub(super) fn client(server: &Arc<ApiServer>) -> Client {
 pub(crate) fn start(server: &Arc<ApiServer>) {
     let definitions = Definitions {
         server: Arc::downgrade(server),
-        registered: Mutex::default(),
+        known: Mutex::default(),
         emptying: Emptying::default(),
     };
     let (all, from) = all(server);
-    for definition in all.values().filter(|d| kind::is_served(d)) {
-        definitions.register(server, definition);
+    for definition in all.iter().filter_map(|s| stored::decode(s).ok()).filter(kind::is_served) {
+        let member = Member::of(&definition, Revision(0));
+        definitions.register(server, &member, &definition);
     }
-    let groups = all.values().map(|d| text(d, "/spec/group").to_owned()).collect();
+    let groups = all.iter().map(|s| group_of(&s.key.name)).collect();
     server.env.spawn("custom-definitions", definitions.run(groups, from));
+}
+
+impl Member {
+    fn of(definition: &Value, revision: Revision) -> Member {
+        let name = text(definition, "/metadata/name").to_owned();
+        Member {
+            order: (text(definition, "/metadata/creationTimestamp").to_owned(), name.clone()),
+            name,
+            revision,
+            accepted: definition["status"]["acceptedNames"].clone(),
+            whole: None,
+        }
+    }
 }
 
 impl Definitions {
@@ -94,8 +128,8 @@ impl Definitions {
     /// Every group that has or had definitions, when history is gone.
     fn every_group(&self, server: &Arc<ApiServer>) -> (BTreeSet<String>, Revision) {
         let (all, at) = all(server);
-        let mut groups: BTreeSet<String> = all.values().map(|d| text(d, "/spec/group").to_owned()).collect();
-        groups.extend(self.registered().values().map(|r| r.group.clone()));
+        let mut groups: BTreeSet<String> = all.iter().map(|s| group_of(&s.key.name)).collect();
+        groups.extend(self.known().values().map(|k| k.group.clone()));
         (groups, at)
     }
 
@@ -112,79 +146,113 @@ impl Definitions {
     }
 
     async fn settle_group(&self, server: &Arc<ApiServer>, group: &str) -> Result<(), api_client::Error> {
-        let (all, _) = all(server);
-        let mut members: Vec<Value> = all.into_values().filter(|d| text(d, "/spec/group") == group).collect();
-        // Who came first keeps its names.
-        members.sort_by_key(|d| {
-            (text(d, "/metadata/creationTimestamp").to_owned(), text(d, "/metadata/name").to_owned())
-        });
+        let mut members = self.members(server, group);
         self.forget_missing(server, group, &members);
         for i in 0..members.len() {
-            let others = members.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, d)| d);
-            let status = names::status(&members[i], others, server.env.now());
-            let is_new = status != members[i]["status"];
-            members[i]["status"] = status;
+            let Some(mut definition) = members[i].whole.take() else { continue };
+            let others = members.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, m)| &m.accepted);
+            let status = names::status(&definition, others, server.env.now());
+            let is_new = status != definition["status"];
+            definition["status"] = status;
+            members[i].accepted = definition["status"]["acceptedNames"].clone();
             // Served first: who reads that it is established may use it.
-            if kind::is_served(&members[i]) {
-                self.register(server, &members[i]);
-            }
+            self.register(server, &members[i], &definition);
             if is_new {
-                write_status(server, &members[i]).await?;
+                write_status(server, &definition).await?;
             }
-            if deletion::is_wanted(&members[i]) {
-                self.emptying.start(server, &members[i]);
+            if deletion::is_wanted(&definition) {
+                self.emptying.start(server, &definition);
             }
         }
         Ok(())
     }
 
-    fn registered(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Registered>> {
-        self.registered.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The definitions of a group in order; those that have to be looked at are whole.
+    fn members(&self, server: &ApiServer, group: &str) -> Vec<Member> {
+        let known = self.known();
+        let mut members = Vec::new();
+        for stored in all(server).0.iter().filter(|s| group_of(&s.key.name) == group) {
+            match known.get(&*stored.key.name).filter(|k| k.is_settled && k.revision == stored.revision) {
+                Some(k) => members.push(Member {
+                    name: stored.key.name.to_string(),
+                    revision: stored.revision,
+                    order: k.order.clone(),
+                    accepted: k.accepted.clone(),
+                    whole: None,
+                }),
+                None => {
+                    let Ok(definition) = stored::decode(stored) else { continue };
+                    let member = Member::of(&definition, stored.revision);
+                    members.push(Member { whole: Some(definition), ..member });
+                }
+            }
+        }
+        members.sort_by(|a, b| a.order.cmp(&b.order));
+        members
     }
 
-    /// Serves a definition as it is now; does nothing when it is served so already.
-    fn register(&self, server: &ApiServer, definition: &Value) {
-        let name = text(definition, "/metadata/name").to_owned();
+    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers a definition, and serves it as it is now if it may be served and is not served so already.
+    fn register(&self, server: &ApiServer, member: &Member, definition: &Value) {
         let (group, plural) = (text(definition, "/spec/group"), text(definition, "/spec/names/plural"));
+        let is_going = deletion::is_wanted(definition);
+        let is_served = kind::is_served(definition);
         let from = json!([
-            definition["spec"],
-            definition["status"]["acceptedNames"],
             definition["metadata"]["uid"],
-            deletion::is_wanted(definition),
+            definition["metadata"]["generation"],
+            member.accepted,
+            is_going
         ]);
-        let mut registered = self.registered();
-        if registered.get(&name).is_some_and(|r| r.from == from) {
-            return;
+        let mut known = self.known();
+        let before = known.get(&member.name).and_then(|k| k.served.clone());
+        if is_served && before.as_ref() != Some(&from) {
+            serve(server, definition);
         }
-        let resources = serve::resources(definition, &ways(server, definition));
-        let is_builtin =
-            |s: &crate::registry::Snapshot| s.preferred(group, plural).is_some_and(|r| !r.is_custom());
-        server.registry.change(|snapshot| {
-            if is_builtin(snapshot) {
-                return;
-            }
-            snapshot.remove(group, plural);
-            resources.into_iter().for_each(|r| snapshot.put(r));
-        });
-        let one = Registered { group: group.to_owned(), plural: plural.to_owned(), from };
-        registered.insert(name, one);
+        let one = Known {
+            group: group.to_owned(),
+            plural: plural.to_owned(),
+            revision: member.revision,
+            is_settled: is_served && !is_going,
+            order: member.order.clone(),
+            accepted: member.accepted.clone(),
+            served: if is_served { Some(from) } else { before },
+        };
+        known.insert(member.name.clone(), one);
     }
 
     /// Stops serving what has no definition any more.
-    fn forget_missing(&self, server: &ApiServer, group: &str, members: &[Value]) {
-        let mut registered = self.registered();
-        let is_there = |name: &String| members.iter().any(|d| text(d, "/metadata/name") == name);
-        let gone: Vec<String> = registered
+    fn forget_missing(&self, server: &ApiServer, group: &str, members: &[Member]) {
+        let mut known = self.known();
+        let is_there = |name: &String| members.iter().any(|m| m.name == *name);
+        let gone: Vec<String> = known
             .iter()
-            .filter(|(name, r)| r.group == group && !is_there(name))
+            .filter(|(name, k)| k.group == group && !is_there(name))
             .map(|(n, _)| n.clone())
             .collect();
         for name in gone {
-            if let Some(one) = registered.remove(&name) {
+            if let Some(one) = known.remove(&name)
+                && one.served.is_some()
+            {
                 server.registry.change(|snapshot| snapshot.remove(&one.group, &one.plural));
             }
         }
     }
+}
+
+/// Puts a definition's resources in place of what it made before; built-in kinds are not replaced.
+fn serve(server: &ApiServer, definition: &Value) {
+    let (group, plural) = (text(definition, "/spec/group"), text(definition, "/spec/names/plural"));
+    let resources = serve::resources(definition, &ways(server, definition));
+    server.registry.change(|snapshot| {
+        if snapshot.preferred(group, plural).is_some_and(|r| !r.is_custom()) {
+            return;
+        }
+        snapshot.remove(group, plural);
+        resources.into_iter().for_each(|r| snapshot.put(r));
+    });
 }
 
 fn ways(server: &ApiServer, definition: &Value) -> Ways {
@@ -197,13 +265,17 @@ fn ways(server: &ApiServer, definition: &Value) -> Ways {
     }
 }
 
-/// Every stored definition by name, and the revision that this is.
-fn all(server: &ApiServer) -> (BTreeMap<String, Value>, Revision) {
-    let Ok(page) = server.store.list(&range(), None, None, 0, None) else {
-        return (BTreeMap::new(), server.store.revision());
-    };
-    let named = |d: Value| (text(&d, "/metadata/name").to_owned(), d);
-    (page.items.iter().filter_map(|s| stored::decode(s).ok()).map(named).collect(), page.revision)
+/// Every stored definition, and the revision that this is.
+fn all(server: &ApiServer) -> (Vec<Arc<Stored>>, Revision) {
+    match server.store.list(&range(), None, None, 0, None) {
+        Ok(page) => (page.items, page.revision),
+        Err(_) => (Vec::new(), server.store.revision()),
+    }
+}
+
+/// The group of a definition: its name without the first part.
+fn group_of(name: &str) -> String {
+    name.split_once('.').map_or(String::new(), |(_, group)| group.to_owned())
 }
 
 async fn write_status(server: &Arc<ApiServer>, definition: &Value) -> Result<(), api_client::Error> {
@@ -226,7 +298,5 @@ fn range() -> KeyRange {
 
 async fn next_events(cursor: &mut Cursor) -> Result<(BTreeSet<String>, Revision), store::Error> {
     let events = cursor.next().await?;
-    // The group is the name without its first part.
-    let group = |name: &str| name.split_once('.').map_or(String::new(), |(_, group)| group.to_owned());
-    Ok((events.iter().map(|e| group(&e.after.key.name)).collect(), cursor.position()))
+    Ok((events.iter().map(|e| group_of(&e.after.key.name)).collect(), cursor.position()))
 }

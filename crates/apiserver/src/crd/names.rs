@@ -17,7 +17,7 @@ struct Taken {
 impl Taken {
     fn of<'a>(others: impl Iterator<Item = &'a Value>) -> Taken {
         let mut taken = Taken::default();
-        for accepted in others.map(|o| &o["status"]["acceptedNames"]) {
+        for accepted in others {
             let one = |key: &str| Some(text(accepted, key).to_owned()).filter(|t| !t.is_empty());
             taken.resources.extend([one("/plural"), one("/singular")].into_iter().flatten());
             taken.resources.extend(texts(&accepted["shortNames"]));
@@ -27,8 +27,8 @@ impl Taken {
     }
 }
 
-/// The status of a definition as it should be, beside the other definitions of its group (order of creation decides: what
-/// is accepted stays accepted).
+/// The status of a definition as it should be; `others` are the accepted names of the other definitions of its group. What
+/// is accepted stays accepted.
 pub(super) fn status<'a>(definition: &Value, others: impl Iterator<Item = &'a Value>, now: Time) -> Value {
     let taken = Taken::of(others);
     let (accepted, conflict) = accept(definition, &taken);
@@ -232,7 +232,7 @@ mod tests {
         let mut first = definition("widgets", "Widget", Value::Null);
         first["status"] = status(&first, std::iter::empty(), Time::from_secs(1));
         let second = definition("gadgets", "Widget", json!({"acceptedNames": {"plural": "", "kind": ""}}));
-        let told = status(&second, [&first].into_iter(), Time::from_secs(2));
+        let told = status(&second, [&first["status"]["acceptedNames"]].into_iter(), Time::from_secs(2));
         assert_eq!(
             said(&told),
             [
@@ -241,7 +241,7 @@ mod tests {
             ]
         );
         assert_eq!(told["acceptedNames"], json!({"plural": "gadgets", "kind": ""}));
-        let again = status(&first, [&second].into_iter(), Time::from_secs(9));
+        let again = status(&first, [&second["status"]["acceptedNames"]].into_iter(), Time::from_secs(9));
         assert_eq!(again, first["status"], "what is accepted stays, with its times");
     }
 }
