@@ -280,3 +280,22 @@ fn digest(text: &str) -> String {
     let rng = SeededRng::new(seed);
     (0..4).map(|_| format!("{:016x}", rng.next_u64())).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_stays_small() {
+        // A pod of one container, without the strings: a million of them are well below a gigabyte.
+        let bytes = size_of::<Row>() + size_of::<ContainerFact>() + size_of::<Life>();
+        assert!(bytes <= 700, "{bytes}");
+    }
+
+    #[test]
+    fn digests_follow_from_the_text_alone() {
+        assert_eq!(digest("a"), digest("a"));
+        assert_ne!(digest("a"), digest("b"));
+        assert_eq!(digest("a").len(), 64);
+    }
+}

@@ -318,3 +318,26 @@ async fn a_pre_stop_hook_comes_before_term() {
     assert_eq!(log, "first\n");
     w.until("p", "gone", Value::is_null).await;
 }
+
+#[tokio::test]
+async fn containers_are_kept_alive_while_the_server_is_away() {
+    let w = World::new();
+    w.api.pod("p", "n1", json!({"containers": [script("a", "sleep 1000")]}));
+    w.until_ready("p").await;
+    w.api.set_down(true);
+    let old = w.pid("p", "a");
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(old).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
+    let start = std::time::Instant::now();
+    let records = w.dir.join("state/pods").join(w.pod("p")["metadata"]["uid"].as_str().unwrap());
+    while !records.join("containers/a/1/start.json").exists() {
+        assert!(start.elapsed() < Duration::from_secs(20), "not restarted");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(container(&w.pod("p"), "a")["restartCount"], 0, "nobody can have been told");
+    w.api.set_down(false);
+    w.until("p", "reported", |p| container(p, "a")["restartCount"] == 1).await;
+}

@@ -27,6 +27,8 @@ struct State {
     requests: Vec<String>,
     /// Every version of every object under `/pods/`, for stories.
     history: Vec<Value>,
+    /// While set, no request is answered.
+    is_down: bool,
     /// Every change, for watches that begin in the past.
     log: Vec<(u64, String, Value)>,
 }
@@ -39,6 +41,7 @@ impl FakeApi {
             events: broadcast::channel(65536).0,
             requests: Vec::new(),
             history: Vec::new(),
+            is_down: false,
             log: Vec::new(),
         };
         FakeApi { state: Arc::new(Mutex::new(state)), clock: env.clock.clone() }
@@ -54,6 +57,11 @@ impl FakeApi {
 
     pub(crate) fn count(&self, prefix: &str) -> usize {
         self.state.lock().unwrap().objects.keys().filter(|k| k.starts_with(prefix)).count()
+    }
+
+    /// Answers nothing until told otherwise; watches that are open stay silent.
+    pub(crate) fn set_down(&self, is_down: bool) {
+        self.state.lock().unwrap().is_down = is_down;
     }
 
     pub(crate) fn events(&self) -> Vec<Value> {
@@ -136,6 +144,9 @@ impl FakeApi {
 
 impl Transport for FakeApi {
     fn send(&self, request: Request) -> BoxFuture<Result<Response, Error>> {
+        if self.state.lock().unwrap().is_down {
+            return Box::pin(async { Err(Error::Unreachable("down".to_owned())) });
+        }
         let answer = self.answer(&request).unwrap_or_else(|(code, reason)| {
             full(code, &json!({"status": "Failure", "reason": reason, "message": reason, "code": code}))
         });
