@@ -19,12 +19,54 @@ const DUPLICATES_MAX: usize = 64;
 ///
 /// Nesting is limited (128 levels), size is not: the caller has a limit for that.
 pub fn decode_json(bytes: &[u8]) -> Result<(Value, Vec<String>), JsonError> {
+    let first = read(bytes);
+    match (&first, first.is_err().then(|| repaired(bytes)).flatten()) {
+        (Err(_), Some(text)) => read(text.as_bytes()),
+        _ => first,
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<(Value, Vec<String>), JsonError> {
     let mut duplicates = Vec::new();
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let seed = Seed { path: None, duplicates: &mut duplicates };
     let value = seed.deserialize(&mut reader).map_err(|e| error(&e, bytes))?;
     reader.end().map_err(|e| error(&e, bytes))?;
     Ok((value, duplicates))
+}
+
+/// The text with U+FFFD for octets that are no UTF-8 and for halves of surrogate pairs, which Go's decoder takes like
+/// that; nothing when there are none.
+fn repaired(bytes: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let mut out = String::with_capacity(text.len());
+    let mut rest = &*text;
+    let mut changed = matches!(text, std::borrow::Cow::Owned(_));
+    while let Some(at) = rest.find('\\') {
+        let (head, tail) = rest.split_at(at);
+        out.push_str(head);
+        let (escape, length) = match (unit(tail), tail.get(6..).and_then(unit)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => (&tail[..12], 12),
+            (Some(0xd800..=0xdfff), _) => {
+                changed = true;
+                ("\\ufffd", 6)
+            }
+            (Some(_), _) => (&tail[..6], 6),
+            (None, _) => {
+                let length = 1 + tail[1..].chars().next().map_or(0, char::len_utf8);
+                (&tail[..length], length)
+            }
+        };
+        out.push_str(escape);
+        rest = &tail[length..];
+    }
+    out.push_str(rest);
+    changed.then_some(out)
+}
+
+/// The UTF-16 unit of an escape such as `\ud800` at the front of a text.
+fn unit(text: &str) -> Option<u16> {
+    u16::from_str_radix(text.strip_prefix("\\u")?.get(..4)?, 16).ok()
 }
 
 /// The error in the words of Go's decoder, which people search for.
@@ -153,6 +195,17 @@ mod tests {
         assert_eq!(message("x"), "invalid character 'x' looking for beginning of value");
         assert_eq!(message("{}{"), "invalid character '{' after top-level value");
         assert_eq!(message("{\"a\" 1}"), "invalid character '1' after object key");
+    }
+
+    #[test]
+    fn broken_characters_are_replaced_as_go_does() {
+        let value = |t: &[u8]| decode_json(t).unwrap().0;
+        assert_eq!(value(br#"{"a":"\ud800x"}"#), serde_json::json!({"a": "\u{fffd}x"}));
+        assert_eq!(
+            value(br#"["\ud83d\ude00","\udc00\n\\"]"#),
+            serde_json::json!(["\u{1f600}", "\u{fffd}\n\\"])
+        );
+        assert_eq!(value(b"[\"\xff\"]"), serde_json::json!(["\u{fffd}"]));
     }
 
     #[test]

@@ -164,11 +164,11 @@ impl Builder<'_> {
         if let Some(reference) = reference.and_then(Value::as_str) {
             let name = reference.rsplit('/').next().unwrap_or_default();
             let named = self.tables.names.get(name).copied().with_context(|| format!("no type {name}"))?;
-            // A field may be atomic although its type is not.
-            if schema["x-kubernetes-map-type"] == "atomic" {
-                return self.atomic_copy(name);
-            }
-            return Ok(named);
+            // A field may say otherwise than its type whether it is replaced as a whole.
+            return match schema["x-kubernetes-map-type"].as_str() {
+                Some(kind) => self.copy_with(name, kind),
+                None => Ok(named),
+            };
         }
         let ty = match schema["type"].as_str().unwrap_or_default() {
             "string" => Type::String { format: schema["format"].as_str().unwrap_or_default().to_owned() },
@@ -188,14 +188,14 @@ impl Builder<'_> {
         Ok(self.intern(format!("{ty:?}"), ty))
     }
 
-    /// The named object type once more, replaced as a whole by apply.
-    fn atomic_copy(&mut self, name: &str) -> anyhow::Result<TypeId> {
-        let key = format!("atomic {name}");
+    /// The named object type once more with another map type (`atomic`, `granular`).
+    fn copy_with(&mut self, name: &str, map_type: &str) -> anyhow::Result<TypeId> {
+        let key = format!("{map_type} {name}");
         if let Some(id) = self.anonymous.get(&key) {
             return Ok(*id);
         }
         let mut source = self.sources[name].clone();
-        source["x-kubernetes-map-type"] = "atomic".into();
+        source["x-kubernetes-map-type"] = map_type.into();
         let ty = self.object(name, &source)?;
         Ok(self.intern(key, ty))
     }

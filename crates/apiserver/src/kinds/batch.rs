@@ -130,6 +130,9 @@ fn own_labels(found: &mut Findings, v: &Value) {
             "`selector` not auto-generated",
         );
     }
+    if names::selects(&spec["selector"], labels) == Some(false) {
+        found.invalid(&at, labels.clone(), "`selector` does not match template `labels`");
+    }
 }
 
 fn job_spec(found: &mut Findings, path: &Path<'_>, spec: &Value) {

@@ -1,152 +1,11 @@
-//! Kinds that configure the server itself: webhooks, policies, flow control, certificates, aggregated servers.
+//! Kinds that configure the server itself: flow control, certificates, aggregated servers, address blocks.
 
+use api_meta::Cause;
 use serde_json::{Value, json};
-use stdx::Time;
 
-use super::check::{default, each_mut, given, int, list, text};
+use super::check::{Findings, Path, default, given, int, list, text};
 use super::show::{age_of, none_if_empty, plain, unset_if_empty};
-use crate::registry::{Cell, Column, Facts, Generation};
-
-// --- Webhooks -----------------------------------------------------------------------------------------------------
-
-pub(super) static MUTATING_WEBHOOKS: Facts = Facts {
-    default: |v| default_webhooks(v, true),
-    generation: Generation::Whole,
-    needs_version: true,
-    columns: &WEBHOOK_COLUMNS,
-    row: webhook_row,
-    ..Facts::PLAIN
-};
-
-pub(super) static VALIDATING_WEBHOOKS: Facts = Facts {
-    default: |v| default_webhooks(v, false),
-    generation: Generation::Whole,
-    needs_version: true,
-    columns: &WEBHOOK_COLUMNS,
-    row: webhook_row,
-    ..Facts::PLAIN
-};
-
-static WEBHOOK_COLUMNS: [Column; 3] = [
-    Column::new("Name", "string", "name", 0),
-    Column::new("Webhooks", "integer", "", 0),
-    Column::new("Age", "string", "", 0),
-];
-
-fn webhook_row(v: &Value, now: Time) -> Vec<Cell> {
-    vec![v["metadata"]["name"].clone(), list(v, "webhooks").len().into(), age_of(v, now).into()]
-}
-
-fn default_webhooks(v: &mut Value, is_mutating: bool) {
-    for hook in each_mut(v, "webhooks") {
-        default(hook, "failurePolicy", "Fail");
-        default(hook, "matchPolicy", "Equivalent");
-        default(hook, "namespaceSelector", json!({}));
-        default(hook, "objectSelector", json!({}));
-        default(hook, "timeoutSeconds", 10);
-        if is_mutating {
-            default(hook, "reinvocationPolicy", "Never");
-        }
-        each_mut(hook, "rules").for_each(|r| default(r, "scope", "*"));
-        if let Some(service) = hook.pointer_mut("/clientConfig/service").filter(|s| s.is_object()) {
-            default(service, "port", 443);
-        }
-    }
-}
-
-// --- Admission policies -------------------------------------------------------------------------------------------
-
-const POLICY: Facts = Facts {
-    default: |v| {
-        let Some(spec) = v.get_mut("spec").filter(|s| s.is_object()) else { return };
-        default(spec, "failurePolicy", "Fail");
-        if let Some(constraints) = spec.get_mut("matchConstraints").filter(|c| c.is_object()) {
-            default_match(constraints);
-        }
-    },
-    needs_version: true,
-    ..Facts::PLAIN
-};
-
-fn default_match(resources: &mut Value) {
-    default(resources, "matchPolicy", "Equivalent");
-    default(resources, "namespaceSelector", json!({}));
-    default(resources, "objectSelector", json!({}));
-    for name in ["resourceRules", "excludeResourceRules"] {
-        each_mut(resources, name).for_each(|r| default(r, "scope", "*"));
-    }
-}
-
-const BINDING: Facts = Facts {
-    default: |v| {
-        let Some(spec) = v.get_mut("spec").filter(|s| s.is_object()) else { return };
-        if let Some(resources) = spec.get_mut("matchResources").filter(|c| c.is_object()) {
-            default_match(resources);
-        }
-    },
-    needs_version: true,
-    columns: &POLICY_BINDING_COLUMNS,
-    row: |v, now| {
-        let spec = &v["spec"];
-        let reference = match (text(&spec["paramRef"], "namespace"), text(&spec["paramRef"], "name")) {
-            (_, "") => "<unset>".to_owned(),
-            ("", name) => format!("*/{name}"),
-            (namespace, name) => format!("{namespace}/{name}"),
-        };
-        vec![
-            v["metadata"]["name"].clone(),
-            text(spec, "policyName").into(),
-            reference.into(),
-            age_of(v, now).into(),
-        ]
-    },
-    ..Facts::PLAIN
-};
-
-pub(super) static VALIDATING_POLICY: Facts =
-    Facts { columns: &VALIDATING_COLUMNS, row: policy_row, ..POLICY };
-pub(super) static VALIDATING_BINDING: Facts = Facts { ..BINDING };
-pub(super) static MUTATING_POLICY: Facts = Facts { columns: &MUTATING_COLUMNS, row: mutating_row, ..POLICY };
-pub(super) static MUTATING_BINDING: Facts = Facts { ..BINDING };
-
-static VALIDATING_COLUMNS: [Column; 4] = [
-    Column::new("Name", "string", "name", 0),
-    Column::new("Validations", "integer", "", 0),
-    Column::new("ParamKind", "string", "", 0),
-    Column::new("Age", "string", "", 0),
-];
-
-static MUTATING_COLUMNS: [Column; 4] = [
-    Column::new("Name", "string", "name", 0),
-    Column::new("Mutations", "integer", "", 0),
-    Column::new("ParamKind", "string", "", 0),
-    Column::new("Age", "string", "", 0),
-];
-
-static POLICY_BINDING_COLUMNS: [Column; 4] = [
-    Column::new("Name", "string", "name", 0),
-    Column::new("PolicyName", "string", "", 0),
-    Column::new("ParamRef", "string", "", 0),
-    Column::new("Age", "string", "", 0),
-];
-
-fn policy_cells(v: &Value, now: Time, counted: &str) -> Vec<Cell> {
-    let kind = &v["spec"]["paramKind"];
-    let shown = match text(kind, "kind") {
-        "" => "<unset>".to_owned(),
-        name => format!("{}/{name}", text(kind, "apiVersion")),
-    };
-    let count = list(&v["spec"], counted).len();
-    vec![v["metadata"]["name"].clone(), count.into(), shown.into(), age_of(v, now).into()]
-}
-
-fn policy_row(v: &Value, now: Time) -> Vec<Cell> {
-    policy_cells(v, now, "validations")
-}
-
-fn mutating_row(v: &Value, now: Time) -> Vec<Cell> {
-    policy_cells(v, now, "mutations")
-}
+use crate::registry::{Column, Facts, Generation};
 
 // --- Flow control -------------------------------------------------------------------------------------------------
 
@@ -156,6 +15,11 @@ pub(super) static FLOW_SCHEMA: Facts = Facts {
             super::check::default_number(spec, "matchingPrecedence", 1000);
         }
     },
+    validate_create: |v, _| flow_schema(&v["spec"]),
+    validate_update: |v, _, context| {
+        if context.subresource == "status" { Vec::new() } else { flow_schema(&v["spec"]) }
+    },
+    warnings: inert,
     columns: &FLOW_COLUMNS,
     row: |v, now| {
         let spec = &v["spec"];
@@ -171,6 +35,72 @@ pub(super) static FLOW_SCHEMA: Facts = Facts {
     },
     ..Facts::PLAIN
 };
+
+/// Requests are bounded as a whole here; these objects change nothing about that.
+fn inert(new: &Value, old: Option<&Value>) -> Vec<String> {
+    let is_news = old.is_none_or(|o| o["spec"] != new["spec"]);
+    let text = "priority and fairness is stored but not acted on by this server";
+    if is_news { vec![text.to_owned()] } else { Vec::new() }
+}
+
+const PRECEDENCE_MAX: i64 = 10_000;
+
+fn flow_schema(spec: &Value) -> Vec<Cause> {
+    let mut found = Findings::default();
+    let path = Path::Root("spec");
+    let at = path.field("matchingPrecedence");
+    match int(spec, "matchingPrecedence").unwrap_or(0) {
+        n if n <= 0 => found.invalid(&at, n, "must be a positive value"),
+        n if n > PRECEDENCE_MAX => {
+            found.invalid(&at, n, &format!("must not be greater than {PRECEDENCE_MAX}"))
+        }
+        _ => {}
+    }
+    if text(&spec["priorityLevelConfiguration"], "name").is_empty() {
+        found.required(
+            &path.field("priorityLevelConfiguration").field("name"),
+            "must reference a priority level",
+        );
+    }
+    let at = path.field("rules");
+    for (i, rule) in list(spec, "rules").iter().enumerate() {
+        let path = at.index(i);
+        let subjects = path.field("subjects");
+        if list(rule, "subjects").is_empty() {
+            found.required(&subjects, "subjects must contain at least one value");
+        }
+        for (i, subject) in list(rule, "subjects").iter().enumerate() {
+            let kind = text(subject, "kind");
+            found.one_of(&subjects.index(i).field("kind"), kind, &["Group", "ServiceAccount", "User"]);
+        }
+        if list(rule, "resourceRules").is_empty() && list(rule, "nonResourceRules").is_empty() {
+            found.required(&path, "at least one of resourceRules and nonResourceRules has to be non-empty");
+        }
+    }
+    found.causes
+}
+
+fn priority_level(spec: &Value) -> Vec<Cause> {
+    let mut found = Findings::default();
+    let path = Path::Root("spec");
+    let kind = text(spec, "type");
+    found.one_of(&path.field("type"), kind, &["Exempt", "Limited"]);
+    let name = if kind == "Exempt" { "exempt" } else { "limited" };
+    let at = path.field(name);
+    match given(spec, name) {
+        None if name == "limited" => found.required(&at, "must not be empty when type is Limited"),
+        Some(shares) => {
+            if let Some(n) = int(shares, "nominalConcurrencyShares").filter(|n| *n < 0) {
+                found.invalid(&at.field("nominalConcurrencyShares"), n, "must be a non-negative integer");
+            }
+            if let Some(n) = int(shares, "lendablePercent").filter(|n| !(0..=100).contains(n)) {
+                found.invalid(&at.field("lendablePercent"), n, "must be between 0 and 100, inclusive");
+            }
+        }
+        None => {}
+    }
+    found.causes
+}
 
 static FLOW_COLUMNS: [Column; 6] = [
     Column::new("Name", "string", "name", 0),
@@ -198,6 +128,11 @@ pub(super) static PRIORITY_LEVEL: Facts = Facts {
             default(exempt, "lendablePercent", 0);
         }
     },
+    validate_create: |v, _| priority_level(&v["spec"]),
+    validate_update: |v, _, context| {
+        if context.subresource == "status" { Vec::new() } else { priority_level(&v["spec"]) }
+    },
+    warnings: inert,
     columns: &LEVEL_COLUMNS,
     row: |v, now| {
         let spec = &v["spec"];

@@ -16,6 +16,7 @@ mod builtin;
 mod check;
 mod core;
 mod cron;
+mod endpoints;
 mod limits;
 mod machinery;
 mod names;
@@ -26,6 +27,7 @@ mod service;
 mod show;
 mod storage;
 mod table;
+mod webhooks;
 mod workload;
 
 pub use builtin::served;

@@ -1,6 +1,9 @@
 //! Which behaviour belongs to which kind.
 
-use super::{autoscaling, batch, core, limits, machinery, network, pod, policy, service, storage, workload};
+use super::{
+    autoscaling, batch, core, endpoints, limits, machinery, network, pod, policy, service, storage, webhooks,
+    workload,
+};
 use crate::registry::Facts;
 
 const APPS: &str = "apps";
@@ -14,7 +17,7 @@ const FLOW: &str = "flowcontrol.apiserver.k8s.io";
 /// Group, plural, behaviour.
 const ROWS: [(&str, &str, &Facts); 55] = [
     ("", "configmaps", &core::CONFIG_MAP),
-    ("", "endpoints", &service::ENDPOINTS),
+    ("", "endpoints", &endpoints::ENDPOINTS),
     ("", "events", &core::EVENT),
     ("", "limitranges", &limits::LIMIT_RANGE),
     ("", "namespaces", &core::NAMESPACE),
@@ -38,7 +41,7 @@ const ROWS: [(&str, &str, &Facts); 55] = [
     (BATCH, "jobs", &batch::JOB),
     ("autoscaling", "horizontalpodautoscalers", &autoscaling::AUTOSCALER),
     ("coordination.k8s.io", "leases", &policy::LEASE),
-    ("discovery.k8s.io", "endpointslices", &service::ENDPOINT_SLICE),
+    ("discovery.k8s.io", "endpointslices", &endpoints::ENDPOINT_SLICE),
     (NET, "ingressclasses", &network::INGRESS_CLASS),
     (NET, "ingresses", &network::INGRESS),
     (NET, "ipaddresses", &machinery::IP_ADDRESS),
@@ -55,12 +58,12 @@ const ROWS: [(&str, &str, &Facts); 55] = [
     (STORAGE, "csinodes", &storage::CSI_NODE),
     (STORAGE, "storageclasses", &storage::CLASS),
     (STORAGE, "volumeattachments", &storage::ATTACHMENT),
-    (ADMISSION, "mutatingadmissionpolicies", &machinery::MUTATING_POLICY),
-    (ADMISSION, "mutatingadmissionpolicybindings", &machinery::MUTATING_BINDING),
-    (ADMISSION, "mutatingwebhookconfigurations", &machinery::MUTATING_WEBHOOKS),
-    (ADMISSION, "validatingadmissionpolicies", &machinery::VALIDATING_POLICY),
-    (ADMISSION, "validatingadmissionpolicybindings", &machinery::VALIDATING_BINDING),
-    (ADMISSION, "validatingwebhookconfigurations", &machinery::VALIDATING_WEBHOOKS),
+    (ADMISSION, "mutatingadmissionpolicies", &webhooks::MUTATING_POLICY),
+    (ADMISSION, "mutatingadmissionpolicybindings", &webhooks::MUTATING_BINDING),
+    (ADMISSION, "mutatingwebhookconfigurations", &webhooks::MUTATING),
+    (ADMISSION, "validatingadmissionpolicies", &webhooks::VALIDATING_POLICY),
+    (ADMISSION, "validatingadmissionpolicybindings", &webhooks::VALIDATING_BINDING),
+    (ADMISSION, "validatingwebhookconfigurations", &webhooks::VALIDATING),
     (FLOW, "flowschemas", &machinery::FLOW_SCHEMA),
     (FLOW, "prioritylevelconfigurations", &machinery::PRIORITY_LEVEL),
     ("certificates.k8s.io", "certificatesigningrequests", &machinery::SIGNING_REQUEST),

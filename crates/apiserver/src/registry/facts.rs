@@ -50,6 +50,8 @@ pub struct Facts {
     pub columns: &'static [Column],
     /// Cells of one object's row.
     pub row: fn(&Value, Time) -> Vec<Cell>,
+    /// Conditions of a row, which clients may dim or hide by (`Completed` of pods); none for most kinds.
+    pub conditions: fn(&Value) -> Vec<Value>,
 }
 
 /// A cell of a table: text, number or truth value.
@@ -155,6 +157,7 @@ impl Facts {
         field: |_, _| String::new(),
         columns: &[Column::new("Name", "string", "name", 0), Column::new("Age", "string", "", 0)],
         row: |object, now| vec![object["metadata"]["name"].clone(), Value::String(age_of(object, now))],
+        conditions: |_| Vec::new(),
     };
 }
 

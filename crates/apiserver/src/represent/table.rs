@@ -101,7 +101,12 @@ fn row(view: &View, plain: &[u8], revision: Revision) -> Outcome<Value> {
         Include::Metadata => part(view, plain, revision, As::Partial(meta_version(view)))?,
         Include::Object => part(view, plain, revision, As::Object)?,
     };
-    Ok(json!({"cells": cells, "object": included}))
+    let mut row = json!({"cells": cells, "object": included});
+    let conditions = (view.served.facts.conditions)(&object);
+    if !conditions.is_empty() {
+        row["conditions"] = Value::Array(conditions);
+    }
+    Ok(row)
 }
 
 fn meta_version(view: &View) -> &'static str {

@@ -56,6 +56,16 @@ pub(super) fn row(pod: &Value, now: Time) -> Vec<Cell> {
     ]
 }
 
+/// Marks the rows of pods that are over.
+pub(super) fn conditions(pod: &Value) -> Vec<Value> {
+    let (reason, message) = match text(&pod["status"], "phase") {
+        "Succeeded" => ("Succeeded", "The pod has completed successfully."),
+        "Failed" => ("Failed", "The pod failed."),
+        _ => return Vec::new(),
+    };
+    vec![json!({"type": "Completed", "status": "True", "reason": reason, "message": message})]
+}
+
 fn readiness_gates(pod: &Value) -> Cell {
     let gates = list(&pod["spec"], "readinessGates");
     if gates.is_empty() {

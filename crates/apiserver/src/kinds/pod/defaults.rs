@@ -140,10 +140,8 @@ fn volume(v: &mut Value) {
         }
     }
     host_path(v);
-    if let Some(claim) = given_mut(v, "ephemeral").and_then(|e| given_mut(e, "volumeClaimTemplate")) {
-        if let Some(spec) = given_mut(claim, "spec") {
-            default(spec, "volumeMode", "Filesystem");
-        }
+    if let Some(spec) = v.pointer_mut("/ephemeral/volumeClaimTemplate/spec").filter(|s| s.is_object()) {
+        default(spec, "volumeMode", "Filesystem");
     }
     if let Some(disk) = given_mut(v, "azureDisk") {
         default(disk, "cachingMode", "ReadWrite");

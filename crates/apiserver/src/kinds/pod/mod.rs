@@ -9,6 +9,7 @@
 mod columns;
 mod container;
 mod defaults;
+mod env;
 mod placing;
 mod qos;
 mod resources;
@@ -54,6 +55,7 @@ pub(super) static FACTS: Facts = Facts {
     field,
     columns: &columns::COLUMNS,
     row: columns::row,
+    conditions: columns::conditions,
     ..Facts::PLAIN
 };
 

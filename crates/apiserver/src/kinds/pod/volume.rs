@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::super::check::{Findings, Path, given, int, list, text};
 use super::super::names;
-use super::container::{pod_field, relative_path, resource_field};
+use super::container::relative_path;
+use super::env::{pod_field, resource_field};
 use super::validate::Volumes;
 
 /// Fields of a pod that a volume may show.
@@ -71,11 +72,8 @@ fn one(found: &mut Findings, path: &Path<'_>, kind: &str, source: &Value) {
         }
         "persistentVolumeClaim" => needs("claimName"),
         "hostPath" => host_path(found, path, source),
-        "emptyDir" => {
-            if super::resources::quantity(&source["sizeLimit"]).is_some_and(|q| q.milli() < 0) {
-                found
-                    .forbidden(&path.field("sizeLimit"), "SizeLimit field must be a valid resource quantity");
-            }
+        "emptyDir" if super::resources::quantity(&source["sizeLimit"]).is_some_and(|q| q.milli() < 0) => {
+            found.forbidden(&path.field("sizeLimit"), "SizeLimit field must be a valid resource quantity");
         }
         "downwardAPI" => {
             mode(found, path, source, "defaultMode");
