@@ -295,19 +295,12 @@ fn owners(object: &Value) -> Vec<Cause> {
     out
 }
 
-/// Finalizers that need no domain in front.
-const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "foregroundDeletion", "orphan"];
-
 fn finalizer_names(object: &Value) -> Vec<Cause> {
     let mut out = Vec::new();
     let all = finalizers(object);
     for name in &all {
         for fault in key_faults(name) {
             out.push(invalid_value("metadata.finalizers", name, &fault));
-        }
-        if !name.contains('/') && !STANDARD_FINALIZERS.contains(&name.as_str()) {
-            let why = "name is neither a standard finalizer name nor is it fully qualified";
-            out.push(invalid_value("metadata.finalizers", name, why));
         }
     }
     let both = ["foregroundDeletion", "orphan"].iter().all(|f| all.iter().any(|a| a == f));
