@@ -7,12 +7,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use api_client::{Client, Transport};
+use api_client::{Client, Patch, Transport, WriteOptions};
+use api_meta::Resource;
 use apiserver::auth::{Authenticator, TableAuthorizer};
 use apiserver::discovery::Discovery;
 use apiserver::openapi::OpenApi;
 use apiserver::registry::Registry;
 use apiserver::{ApiServer, Rule, User, net};
+use serde_json::{Value, json};
 use stdx::Env;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -71,6 +73,7 @@ impl Plane {
             store::open_dir(&lock, Arc::new(apiserver::Rows::new(&registry)), store::Limits::default())?;
         let server = ApiServer::new(config(store, registry, env, block, address, served)?);
         server.bootstrap().await.context("make the first objects")?;
+        publish_authority(&server, certs.ca_pem()).await?;
         if served.contains(&Role::Workloads) {
             roles::install_crds(&server).await?;
         }
@@ -111,6 +114,22 @@ impl Plane {
         self.listener.await.context("listen")??;
         Ok(())
     }
+}
+
+/// Lets pods know whom to believe: controllers copy this ConfigMap into every namespace.
+async fn publish_authority(server: &Arc<ApiServer>, ca_pem: &str) -> anyhow::Result<()> {
+    const MAPS: Resource = Resource::namespaced("", "v1", "configmaps", "ConfigMap");
+    let client = Client::new(server.transport(User::new("knarr", &["system:masters"])), "knarr");
+    let body = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "kube-root-ca.crt", "namespace": "kube-system"},
+        "data": {"ca.crt": ca_pem},
+    });
+    let options = WriteOptions { force: true, ..WriteOptions::default() };
+    let key = ("kube-system", "kube-root-ca.crt");
+    let written: Result<Value, _> = client.patch(&MAPS, key, "", &Patch::Apply(body), &options).await;
+    written.context("publish the authority's certificate")?;
+    Ok(())
 }
 
 fn handler(server: Arc<ApiServer>) -> net::Handler {

@@ -6,7 +6,7 @@ use api_meta::Resource;
 use api_tables::{Kind, tables};
 
 use super::table;
-use crate::registry::{Served, Subresource};
+use crate::registry::{Scale, Served, Subresource};
 
 /// Every built-in resource in every served version, in the order of discovery.
 pub fn served() -> Vec<Served> {
@@ -34,7 +34,17 @@ fn one(kind: &'static Kind) -> Served {
         schema: Some((tables().types.clone(), kind.root)),
         warning: warning(kind),
         facts: table::facts(&kind.group, &kind.plural),
+        scale: kind.subresources.iter().any(|s| s.name == "scale").then(scale),
         ..base
+    }
+}
+
+/// Where every scalable built-in kind keeps its replicas; the selector is derived from `.spec.selector`.
+fn scale() -> Scale {
+    Scale {
+        spec_replicas: ".spec.replicas".to_owned(),
+        status_replicas: ".status.replicas".to_owned(),
+        selector: None,
     }
 }
 

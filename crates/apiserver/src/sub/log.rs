@@ -18,6 +18,9 @@ use crate::stored;
 const PASSED_ON: [&str; 8] =
     ["follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes", "stream"];
 
+/// Annotation of the nodes that a simulator drives; such nodes have no agent to ask.
+const SIMULATED: &str = "knarr.dev/sim-owner";
+
 /// GET of `pods/x/log`.
 pub(crate) async fn log(call: &Call, pods: &Arc<Served>) -> Outcome<Response> {
     let name = &call.target.name;
@@ -31,10 +34,20 @@ pub(crate) async fn log(call: &Call, pods: &Arc<Served>) -> Outcome<Response> {
         nothing.headers_mut().clear();
         return Ok(nothing);
     }
+    if is_simulated(call, node) {
+        return Ok(crate::answer::text(200, ""));
+    }
     let (address, port) = agent(call, node)?;
     let path = format!("/containerLogs/{}/{name}/{container}{}", call.target.namespace, query(call));
     let answer = call.server.nodes.get(address, port, path).await;
     answer.map_err(|e| internal(format!("reach the agent of node {node:?}: {e}")))
+}
+
+/// Whether a node is data only: its containers never say anything.
+fn is_simulated(call: &Call, node: &str) -> bool {
+    let found = call.server.store.get(&Key::new("nodes", "", node));
+    let node = found.and_then(|n| stored::decode(&n).ok()).unwrap_or_default();
+    node["metadata"]["annotations"].get(SIMULATED).is_some()
 }
 
 fn check_options(call: &Call, name: &str) -> Outcome<()> {
