@@ -143,7 +143,7 @@ def main():
         passed += 1
 
         other = subprocess.run([args.knarr, "up", "--data-dir", directory], capture_output=True, text=True, timeout=20)
-        if other.returncode == 0 or "pid" not in other.stderr:
+        if other.returncode == 0 or "in use by process" not in other.stderr:
             fail(f"a second `up` on the same directory: {other.returncode} {other.stderr}")
         taken = tempfile.mkdtemp(prefix="knarr-up-")
         other = subprocess.run([args.knarr, "up", "--data-dir", taken, "--listen", api.address], capture_output=True, text=True, timeout=20)

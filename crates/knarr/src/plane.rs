@@ -68,7 +68,7 @@ impl Plane {
         let admin = pki::token(&home.path("pki/admin.token"))?;
         let agent = pki::token(&home.path("pki/node-agent.token"))?;
         let authenticator = authenticator(args, &admin, &agent)?;
-        let registry = Arc::new(Registry::new(apiserver::kinds::served()));
+        let registry = Arc::new(Registry::new(apiserver::registry::builtin()));
         let store =
             store::open_dir(&lock, Arc::new(apiserver::Rows::new(&registry)), store::Limits::default())?;
         let server = ApiServer::new(config(store, registry, env, block, address, served)?);

@@ -60,16 +60,18 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     start(&plane, &roles, &env, &args);
     let agent = agent(&plane, &roles, &env, &args).await?;
     greet(&plane, &args);
+    let store = plane.server.store().clone();
     let outcome = tokio::select! {
         biased;
         signal = signal() => signal,
+        error = store.failed() => Err(anyhow::Error::new(error).context("the store can no longer write")),
         outcome = work(&mut plane, releases, &env) => match outcome {
-            Ok(()) => signal().await,
+            Ok(()) => stay(&store).await,
             // The cluster stays up: whoever made the mistake can mend it and apply again.
             Err(e) => {
                 eprintln!("error: {e:#}");
                 eprintln!("the cluster stays up; Ctrl-C stops it");
-                signal().await
+                stay(&store).await
             }
         },
     };
@@ -80,6 +82,15 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     }
     plane.finish().await?;
     outcome
+}
+
+/// Waits for a signal, or for the store to fail.
+async fn stay(store: &store::Store) -> anyhow::Result<()> {
+    tokio::select! {
+        biased;
+        signal = signal() => signal,
+        error = store.failed() => Err(anyhow::Error::new(error).context("the store can no longer write")),
+    }
 }
 
 fn start(plane: &Plane, roles: &[Role], env: &Env, args: &Args) {
