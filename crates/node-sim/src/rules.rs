@@ -10,6 +10,7 @@
 //! | `knarr.dev/sim-crash` | image glob, or `true` | such containers end with an error after `sim-run-seconds` (default 1) |
 //! | `knarr.dev/sim-run-seconds` | number | containers end by themselves after so long, as jobs do |
 //! | `knarr.dev/sim-exit-code` | number | with what they end: default 0, or 1 for those that crash |
+//! | `knarr.dev/sim-offline` | `true` | on nodes only: no heartbeats, and nothing moves there until it is taken away |
 //!
 //! A glob knows `*` (any text) and `?` (one character). A value that cannot be read counts as absent.
 
@@ -26,6 +27,7 @@ const FAIL_PULL: &str = "knarr.dev/sim-fail-pull";
 const NEVER_READY: &str = "knarr.dev/sim-never-ready";
 const CRASH: &str = "knarr.dev/sim-crash";
 const RUN: &str = "knarr.dev/sim-run-seconds";
+const OFFLINE: &str = "knarr.dev/sim-offline";
 const EXIT_CODE: &str = "knarr.dev/sim-exit-code";
 
 /// What annotations say; absent where they say nothing.
@@ -47,6 +49,8 @@ pub struct Rules {
     pub run: Option<Duration>,
     /// With what they end.
     pub exit_code: Option<i32>,
+    /// Whether the node is cut off.
+    pub is_offline: bool,
 }
 
 impl Rules {
@@ -70,6 +74,7 @@ impl Rules {
             crash: glob(CRASH),
             run: secs(RUN),
             exit_code: text(EXIT_CODE).and_then(|v| v.parse().ok()),
+            is_offline: text(OFFLINE).is_some(),
         }
     }
 
@@ -84,6 +89,7 @@ impl Rules {
             crash: self.crash.clone().or_else(|| node.crash.clone()),
             run: self.run.or(node.run),
             exit_code: self.exit_code.or(node.exit_code),
+            is_offline: node.is_offline,
         }
     }
 

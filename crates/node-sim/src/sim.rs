@@ -304,6 +304,9 @@ impl Sim {
         let now = self.env.now();
         let slot = self.slots[id as usize].as_mut()?;
         let node = &mut self.nodes[slot.row.node as usize];
+        if node.rules.is_offline {
+            return None;
+        }
         let mut around = Surroundings {
             timings: &self.config.timings,
             rng: &*self.env.rng,
@@ -432,10 +435,12 @@ impl Sim {
         node.uid.clone_from(&object.metadata.uid);
         let rules = Rules::of(&object.metadata.annotations);
         let is_ready = object.status.conditions.iter().any(|c| c.r#type == "Ready" && c.status == "True");
-        if !is_ready && !node.is_reporting {
+        if !is_ready && !node.is_reporting && !rules.is_offline {
             self.report_node(id);
         }
-        self.untaint(id, object);
+        if !rules.is_offline {
+            self.untaint(id, object);
+        }
         if std::mem::replace(&mut self.nodes[id as usize].rules, rules.clone()) != rules {
             for pod in self.pods_of(id) {
                 self.look(pod);
@@ -490,7 +495,7 @@ impl Sim {
             let id = usize::try_from(self.leases.issued % self.nodes.len() as u64).unwrap_or(0);
             self.leases.issued += 1;
             let node = &self.nodes[id];
-            if !node.is_there {
+            if !node.is_there || node.rules.is_offline {
                 continue;
             }
             self.leases.writing += 1;

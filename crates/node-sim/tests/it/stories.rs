@@ -314,3 +314,29 @@ async fn the_same_seed_gives_the_same_story() {
     assert!(first.len() > 400);
     assert_eq!(first, story().await);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_offline_node_stands_still_until_it_is_back() {
+    let w = World::start(1);
+    w.wait(1).await;
+    w.api.pod("p", "sim-0", one("x:1"));
+    w.wait(5).await;
+    let offline = |value: Value| {
+        w.api.put(
+            "/api/v1/nodes/sim-0",
+            json!({"metadata": {"annotations": {"knarr.dev/sim-offline": value}}}),
+        );
+    };
+    offline(json!("true"));
+    w.wait(1).await;
+    w.api.requests();
+    w.api.delete(&path("p"), 5);
+    w.api.pod("q", "sim-0", one("x:1"));
+    w.wait(60).await;
+    assert_eq!(w.api.requests(), Vec::<String>::new());
+    offline(Value::Null);
+    w.wait(15).await;
+    assert!(w.pod("p").is_null());
+    assert_eq!(w.pod("q")["status"]["phase"], "Running");
+    assert!(w.api.requests().iter().any(|r| r.contains("/leases/")));
+}
