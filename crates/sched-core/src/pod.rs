@@ -101,7 +101,10 @@ impl Interner {
             owner: meta.controller().map(|o| self.texts.get(o.uid.as_str())),
             terminating: meta.is_terminating(),
             gates: pod.spec.scheduling_gates.iter().map(gate).collect(),
-            scheduler: self.texts.get(pod.spec.scheduler_name.as_str()),
+            scheduler: self.texts.get(match pod.spec.scheduler_name.as_str() {
+                "" => "default-scheduler",
+                name => name,
+            }),
             created: meta.creation_timestamp.unwrap_or_default(),
             demand: self.demands.get(Demand::of(pod)),
         }
