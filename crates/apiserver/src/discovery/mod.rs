@@ -94,3 +94,66 @@ fn form_with(request: &Request, code: u16, document: &Value) -> Response {
     }
     json(code, document)
 }
+
+#[cfg(test)]
+mod tests {
+    use api_client::Body;
+    use bytes::Bytes;
+    use expect_test::expect;
+    use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+    use serde_json::json;
+
+    use super::*;
+    use crate::registry::{Registry, builtin};
+
+    const V2: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+    fn ask(path: &str, headers: &[(http::HeaderName, &str)]) -> Response {
+        let snapshot = Registry::new(builtin()).snapshot();
+        let mut request = http::Request::get(path);
+        for (name, value) in headers {
+            request = request.header(name, *value);
+        }
+        let request = request.body(Bytes::new()).expect("a fixed request");
+        Discovery::new().answer(&snapshot, &request).expect("a path of discovery")
+    }
+
+    fn body(response: Response) -> Value {
+        let Body::Full(body) = response.into_body() else { panic!("documents are whole") };
+        serde_json::from_slice(&body).unwrap_or_else(|_| json!(String::from_utf8_lossy(&body)))
+    }
+
+    #[test]
+    fn legacy_entries_are_those_of_upstream() {
+        let list = body(ask("/api/v1", &[]));
+        let find = |name: &str| {
+            let all = list["resources"].as_array().expect("resources");
+            all.iter().find(|r| r["name"] == name).expect("listed").to_string()
+        };
+        expect![[r#"{"categories":["all"],"kind":"Pod","name":"pods","namespaced":true,"shortNames":["po"],"singularName":"pod","storageVersionHash":"xPOwRZ+Yhw8=","verbs":["create","delete","deletecollection","get","list","patch","update","watch"]}"#]]
+        .assert_eq(&find("pods"));
+        expect![[r#"{"group":"policy","kind":"Eviction","name":"pods/eviction","namespaced":true,"singularName":"","verbs":["create"],"version":"v1"}"#]]
+        .assert_eq(&find("pods/eviction"));
+        assert_eq!(list.get("apiVersion"), None);
+    }
+
+    #[test]
+    fn unknown_groups_and_versions_are_told_apart() {
+        assert_eq!(body(ask("/apis/nope", &[])), json!("404 page not found\n"));
+        assert_eq!(body(ask("/apis/apps/v9", &[]))["reason"], "NotFound");
+        assert_eq!(body(ask("/apis/autoscaling", &[]))["preferredVersion"]["version"], "v2");
+    }
+
+    #[test]
+    fn the_aggregated_form_is_chosen_by_accept_and_kept_by_its_tag() {
+        let first = ask("/apis", &[(ACCEPT, V2)]);
+        assert_eq!(first.headers()[CONTENT_TYPE], V2);
+        let tag = first.headers()[ETAG].to_str().expect("hex").to_owned();
+        let all = body(first);
+        assert_eq!(all["items"][1]["metadata"]["name"], "apps");
+        assert_eq!(all["items"][1]["versions"][0]["freshness"], "Current");
+        assert_eq!(ask("/apis", &[(ACCEPT, V2), (IF_NONE_MATCH, &tag)]).status(), 304);
+        let plain = ask("/apis", &[(ACCEPT, &format!("application/json,{V2}"))]);
+        assert_eq!(body(plain)["kind"], "APIGroupList");
+    }
+}

@@ -31,3 +31,6 @@ mod webhooks;
 mod workload;
 
 pub use builtin::served;
+
+#[cfg(test)]
+mod tests;

@@ -123,12 +123,25 @@ impl Documents for OpenApi {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return None;
         }
-        match request.uri().path().trim_end_matches('/') {
+        let path = request.uri().path().trim_end_matches('/');
+        if path.starts_with("/openapi/v") && !takes_json(request) {
+            let text = "only JSON is served here; the protobuf forms of OpenAPI are not";
+            return Some(reply(406, "text/plain; charset=utf-8", text));
+        }
+        match path {
             "/openapi/v2" => Some(self.merged(snapshot, request)),
             "/openapi/v3" => Some(self.index(snapshot)),
             path => Some(self.document(snapshot, request, path.strip_prefix("/openapi/v3/")?)),
         }
     }
+}
+
+/// Whether JSON is among what the client takes.
+fn takes_json(request: &Request) -> bool {
+    let accept =
+        request.headers().get(http::header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let mut media = accept.split(',').map(|c| c.split(';').next().unwrap_or_default().trim());
+    accept.is_empty() || media.any(|m| matches!(m, "application/json" | "application/*" | "*/*"))
 }
 
 impl Kept {
@@ -174,4 +187,96 @@ fn one(request: &Request, path: &str, hash: &str, body: impl FnOnce() -> Bytes) 
     let cache = if asked.is_empty() { "no-cache, private" } else { "public, immutable" };
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(cache));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use api_meta::Resource;
+
+    use super::*;
+    use crate::registry::{Origin, Registry, Served, builtin};
+
+    fn get(documents: &OpenApi, snapshot: &Snapshot, path: &str) -> (u16, Value) {
+        let request = http::Request::get(path).body(Bytes::new()).expect("a fixed request");
+        let answer = documents.answer(snapshot, &request).expect("a path of OpenAPI");
+        let code = answer.status().as_u16();
+        let Body::Full(body) = answer.into_body() else { panic!("documents are whole") };
+        (code, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    fn widgets() -> Served {
+        let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "description": "what is wanted",
+            "properties": {"size": {"type": "integer", "nullable": true}}}}});
+        Served {
+            origin: Origin::Custom { definition: "w".into(), uid: "u".into(), is_terminating: false },
+            openapi: Some(Arc::new(schema)),
+            ..Served::plain(Resource::namespaced("a.example.com", "v1", "widgets", "Widget"))
+        }
+    }
+
+    #[test]
+    fn the_index_leads_to_every_document() {
+        let (documents, snapshot) =
+            (OpenApi::new(), Registry::new(builtin().into_iter().chain([widgets()])).snapshot());
+        let (_, index) = get(&documents, &snapshot, "/openapi/v3");
+        let paths = index["paths"].as_object().expect("paths");
+        assert!(paths.contains_key("api/v1") && paths.contains_key("apis/a.example.com/v1"));
+        for entry in paths.values() {
+            let url = entry["serverRelativeURL"].as_str().expect("a URL");
+            assert_eq!(get(&documents, &snapshot, url).0, 200, "{url}");
+        }
+        assert_eq!(get(&documents, &snapshot, "/openapi/v3/api/v1?hash=OLD").0, 301);
+        assert_eq!(get(&documents, &snapshot, "/openapi/v3/apis/nope/v1").0, 404);
+    }
+
+    #[test]
+    fn a_custom_kind_is_described_with_its_prose_and_its_patch_parameters() {
+        let (documents, snapshot) = (OpenApi::new(), Registry::new([widgets()]).snapshot());
+        let (_, document) = get(&documents, &snapshot, "/openapi/v3/apis/a.example.com/v1");
+        let widget = &document["components"]["schemas"]["com.example.a.v1.Widget"];
+        assert_eq!(widget["properties"]["spec"]["description"], "what is wanted");
+        assert_eq!(widget["x-kubernetes-group-version-kind"][0]["kind"], "Widget");
+        let patch =
+            &document["paths"]["/apis/a.example.com/v1/namespaces/{namespace}/widgets/{name}"]["patch"];
+        assert!(
+            patch["parameters"]
+                .as_array()
+                .expect("parameters")
+                .iter()
+                .any(|p| p["name"] == "fieldValidation")
+        );
+        assert_eq!(patch["x-kubernetes-group-version-kind"]["group"], "a.example.com");
+        assert!(patch["requestBody"]["content"].get("application/strategic-merge-patch+json").is_none());
+    }
+
+    #[test]
+    fn the_older_form_has_every_definition_and_no_keyword_it_does_not_know() {
+        let (documents, snapshot) =
+            (OpenApi::new(), Registry::new(builtin().into_iter().chain([widgets()])).snapshot());
+        let (_, document) = get(&documents, &snapshot, "/openapi/v2");
+        let definitions = document["definitions"].as_object().expect("definitions");
+        assert!(
+            definitions.contains_key("io.k8s.api.core.v1.Pod")
+                && definitions.contains_key("com.example.a.v1.Widget")
+        );
+        assert!(!document.to_string().contains("#/components/"));
+        // What may be null has no type in this form, or clients would refuse null.
+        let size = &definitions["com.example.a.v1.Widget"]["properties"]["spec"]["properties"]["size"];
+        assert_eq!(*size, json!({}));
+        let metadata = &definitions["io.k8s.api.core.v1.Pod"]["properties"]["metadata"];
+        assert_eq!(metadata["$ref"], "#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
+    }
+
+    #[test]
+    fn who_takes_protobuf_alone_is_refused() {
+        let snapshot = Registry::new([widgets()]).snapshot();
+        let request = http::Request::get("/openapi/v2")
+            .header("accept", "application/com.github.proto-openapi.spec.v2.v1.0+protobuf")
+            .body(Bytes::new())
+            .expect("a fixed request");
+        let answer = OpenApi::new().answer(&snapshot, &request).expect("a path of OpenAPI");
+        assert_eq!(answer.status(), 406);
+    }
 }
