@@ -36,7 +36,8 @@ impl World {
         let seed = std::process::id().wrapping_mul(17).wrapping_add(count) % 64;
         let dir = std::env::temp_dir().join(format!("knarr-process-{}-{count}", std::process::id()));
         // A block where nobody else's pods live at the moment.
-        let is_free = |block: &u8| std::net::TcpListener::bind(([127, *block, 64, 1], 8080)).is_ok();
+        let is_free =
+            |block: &u8| std::net::TcpListener::bind(SocketAddr::from(([127, *block, 64, 1], 8080))).is_ok();
         let block = (0..64).map(|i| 64 + u8::try_from((seed + i) % 64).unwrap()).find(is_free).unwrap();
         let mut world = World { dir, api: FakeApi::new(&os::env()), block, agent: None };
         world.start_agent();
