@@ -40,10 +40,12 @@ impl KubeTransport {
     /// # Errors
     /// When the configuration cannot be read. The cluster itself is not contacted.
     pub async fn open(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<KubeTransport, OpenError> {
-        let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+        let options =
+            KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
         let mut config = match kubeconfig {
             Some(path) => {
-                let wrong = |reason: String| OpenError::Kubeconfig { path: path.display().to_string(), reason };
+                let wrong =
+                    |reason: String| OpenError::Kubeconfig { path: path.display().to_string(), reason };
                 let file = Kubeconfig::read_from(path).map_err(|e| wrong(chain(&e)))?;
                 kube::Config::from_custom_kubeconfig(file, &options).await.map_err(|e| wrong(chain(&e)))?
             }
@@ -70,13 +72,15 @@ impl Transport for KubeTransport {
         let client = self.client.clone();
         Box::pin(async move {
             let streams = is_stream(&request);
-            let response = client.send(request.map(kube::client::Body::from)).await.map_err(|e| unreachable(&e))?;
+            let response =
+                client.send(request.map(kube::client::Body::from)).await.map_err(|e| unreachable(&e))?;
             let (parts, body) = response.into_parts();
             let body = if streams && parts.status.is_success() {
                 let chunks = body.into_data_stream().map(|c| c.map_err(|e| unreachable(&e)));
                 Body::Stream(chunks.boxed())
             } else {
-                let chunks: Vec<Bytes> = body.into_data_stream().try_collect().await.map_err(|e| unreachable(&e))?;
+                let chunks: Vec<Bytes> =
+                    body.into_data_stream().try_collect().await.map_err(|e| unreachable(&e))?;
                 Body::Full(chunks.concat().into())
             };
             Ok(Response::from_parts(parts, body))
@@ -124,7 +128,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_missing_kubeconfig_is_named() {
-        let error = KubeTransport::open(Some(Path::new("/nonexistent/kubeconfig")), None).await.err().unwrap();
+        let error =
+            KubeTransport::open(Some(Path::new("/nonexistent/kubeconfig")), None).await.err().unwrap();
         assert!(error.to_string().contains("/nonexistent/kubeconfig"), "{error}");
     }
 }

@@ -16,8 +16,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use stdx::{Env, Time};
@@ -156,9 +156,11 @@ impl Authority {
 fn ca_params(env: &Env) -> Result<CertificateParams, Error> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.distinguished_name = name("knarr-ca", &[]);
-    (params.not_before, params.not_after) = validity(env.now(), env.now() + Duration::from_secs(CA_YEARS * YEAR));
+    (params.not_before, params.not_after) =
+        validity(env.now(), env.now() + Duration::from_secs(CA_YEARS * YEAR));
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    params.key_usages =
+        vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
     Ok(params)
 }
 
@@ -173,7 +175,9 @@ fn name(common: &str, organisations: &[&str]) -> DistinguishedName {
 
 /// From an hour ago, for clocks that differ a little.
 fn validity(now: Time, until: Time) -> (time::OffsetDateTime, time::OffsetDateTime) {
-    let at = |t: Time| time::OffsetDateTime::from_unix_timestamp(t.secs()).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+    let at = |t: Time| {
+        time::OffsetDateTime::from_unix_timestamp(t.secs()).unwrap_or(time::OffsetDateTime::UNIX_EPOCH)
+    };
     (at(now - Duration::from_secs(3600)), at(until))
 }
 
@@ -208,9 +212,11 @@ pub fn token(path: &Path) -> Result<String, Error> {
     if !path.exists() {
         let source = Path::new("/dev/urandom");
         let mut bytes = [0; 32];
-        fs::File::open(source)
-            .and_then(|mut f| f.read_exact(&mut bytes))
-            .map_err(|e| Error::File { verb: "read", path: source.to_owned(), source: e })?;
+        fs::File::open(source).and_then(|mut f| f.read_exact(&mut bytes)).map_err(|e| Error::File {
+            verb: "read",
+            path: source.to_owned(),
+            source: e,
+        })?;
         write_private(path, URL_SAFE_NO_PAD.encode(bytes).as_bytes())?;
     }
     Ok(read(path)?.trim().to_owned())
@@ -218,11 +224,11 @@ pub fn token(path: &Path) -> Result<String, Error> {
 
 /// A folder that only its owner may enter.
 pub fn make_dir(dir: &Path) -> Result<(), Error> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(|source| Error::File { verb: "create", path: dir.to_owned(), source })
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|source| Error::File {
+        verb: "create",
+        path: dir.to_owned(),
+        source,
+    })
 }
 
 /// Writes a file that only its owner may read: whole and durable, or not at all.
@@ -230,7 +236,13 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let wrong = |verb| move |source| Error::File { verb, path: path.to_owned(), source };
     let temporary = path.with_extension("tmp");
     let mut options = fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary).map_err(wrong("create"))?;
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)
+        .map_err(wrong("create"))?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(wrong("write"))?;
     fs::rename(&temporary, path).map_err(wrong("rename"))?;
     if let Some(dir) = path.parent() {

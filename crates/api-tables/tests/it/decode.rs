@@ -75,7 +75,10 @@ fn nulls_and_omitted_zeros_leave_no_trace_but_pointers_keep_theirs() {
         pod(json!({"containers": [], "hostNetwork": false, "nodeName": "", "priority": 0, "subdomain": null,
         "terminationGracePeriodSeconds": 0, "tolerations": []}));
     let (stored, _) = decoded("", "v1", "Pod", body).unwrap();
-    assert_eq!(stored["spec"], json!({"containers": null, "priority": 0, "terminationGracePeriodSeconds": 0}));
+    assert_eq!(
+        stored["spec"],
+        json!({"containers": null, "priority": 0, "terminationGracePeriodSeconds": 0})
+    );
 }
 
 #[test]
