@@ -27,7 +27,6 @@ def web(replicas, rolling, image="web:1", **spec):
         "metadata": {"labels": {"app": "web"}},
         "spec": {
             "terminationGracePeriodSeconds": 1,
-            "tolerations": [{"operator": "Exists"}],
             "nodeSelector": {"knarr.dev/runtime": "sim"},
             "volumes": [{"name": "scratch", "emptyDir": {}}],
             "containers": [
@@ -116,8 +115,8 @@ class Watch:
         decoder, buffer = json.JSONDecoder(), ""
         for line in self.process.stdout:
             buffer += line
-            # kubectl indents its objects: a line of a lone brace may end one.
-            if line.rstrip() != "}":
+            # One object per line, or indented: then a brace at the margin ends it.
+            if not line.startswith(("{", "}")):
                 continue
             try:
                 event, _ = decoder.raw_decode(buffer)
@@ -471,7 +470,7 @@ def put_one_pod_on(bad, others):
 
 
 def deleting_the_set_deletes_its_pods():
-    kubectl("delete", "clonesets.apps.kruise.io", "sample", "web", *N)
+    kubectl("delete", "clonesets.apps.kruise.io", "sample", "web", *N, "--ignore-not-found")
     eventually(lambda: not get("pods", *N)["items"], seconds=60)
     eventually(lambda: not get("controllerrevisions", *N)["items"], seconds=30)
 
