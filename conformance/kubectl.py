@@ -82,7 +82,7 @@ def apply_creates_changes_and_leaves_alone():
 
 
 def apply_validates_fields_and_names_them():
-    bad = CONFIG.replace("data:", "dta:")
+    bad = CONFIG.replace("\ndata:", "\ndta:")
     refused("apply", *N, "-f", "-", stdin=bad, says='unknown field "dta"')
     bad = DEPLOYMENT.replace("replicas: 3", "replicaz: 3")
     refused("apply", *N, "-f", "-", stdin=bad, says='unknown field "spec.replicaz"')
@@ -301,7 +301,13 @@ def wait_waits_for_conditions_and_deletion():
 def logs_come_from_the_node():
     pod = eventually(lambda: kubectl("get", "pods", *N, "-l", "app=web", "--field-selector=status.phase=Running", "-o", "name").split())[0]
     r = run("logs", pod, *N, "--tail=5")
-    equal(r.code, 0, f"exit code of logs: {r}")
+    node = get("pod", pod.split("/")[1], *N)["spec"]["nodeName"]
+    simulated = "knarr.dev/sim-owner" in get("node", node)["metadata"].get("annotations", {})
+    if simulated and "knarr" not in json.loads(kubectl("get", "--raw", "/version"))["gitVersion"]:
+        # A foreign server cannot know that nobody listens there.
+        contains(r.err, node)
+    else:
+        equal(r.code, 0, f"exit code of logs: {r}")
     refused("logs", pod, *N, "-c", "absent", says="container absent is not valid for pod")
 
 
