@@ -33,4 +33,6 @@ mod workload;
 pub use builtin::served;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
