@@ -94,9 +94,13 @@ pub(crate) fn unpack(stored: &Stored) -> Outcome<bytes::Bytes> {
 
 /// The stored object as a tree, with its version.
 pub(crate) fn decode(stored: &Stored) -> Outcome<Value> {
-    let plain = unpack(stored)?;
+    decode_plain(stored, &unpack(stored)?)
+}
+
+/// The same from bytes that were unpacked before.
+pub(crate) fn decode_plain(stored: &Stored, plain: &[u8]) -> Outcome<Value> {
     let mut object: Value =
-        serde_json::from_slice(&plain).map_err(|e| internal(format!("decode {:?}: {e}", stored.key)))?;
+        serde_json::from_slice(plain).map_err(|e| internal(format!("decode {:?}: {e}", stored.key)))?;
     object["metadata"]["resourceVersion"] = Value::String(stored.revision.to_string());
     Ok(object)
 }

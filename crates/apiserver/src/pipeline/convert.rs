@@ -90,3 +90,11 @@ pub(crate) async fn plain(served: &Served, plain: bytes::Bytes) -> Outcome<bytes
     let object = to_served(served, object).await?;
     Ok(stored::encode(&object).into())
 }
+
+/// The object in the version of the request; nothing when it has that version already.
+pub(crate) async fn if_other(served: &Served, object: &Value) -> Outcome<Option<Value>> {
+    if object["apiVersion"].as_str() == Some(&served.resource.api_version()) {
+        return Ok(None);
+    }
+    to_served(served, object.clone()).await.map(Some)
+}

@@ -57,17 +57,19 @@ pub(crate) async fn change(
         if let Some(uid) = how.uid.filter(|uid| **uid != *current.row.uid) {
             return Err(precondition_uid(served, how.name, uid, &current));
         }
-        let mut old = stored::decode(&current)?;
+        let plain = stored::unpack(&current)?;
+        let mut old = stored::decode_plain(&current, &plain)?;
         convert::reshape(served, &mut old);
-        let old_served = convert::to_served(served, old.clone()).await?;
-        let new = make(&old_served)?;
+        let converted = convert::if_other(served, &old).await?;
+        let new = make(converted.as_ref().unwrap_or(&old))?;
         // Patches begin with what is there, and a scale has no version of its own kind to begin with.
         let must_name_it = served.facts.needs_version && call.verb == "update" && how.subresource != "scale";
         let stale = check_version(served, how.name, &new, &current, must_name_it)?;
         if stale {
             return Err(conflict(&served.resource, how.name, MODIFIED));
         }
-        match attempt(call, served, &how, &current, (old, old_served), new).await? {
+        let base = Base { current: &current, plain: &plain, old: &old, converted: converted.as_ref() };
+        match attempt(call, served, &how, &base, new).await? {
             Some(written) => return Ok(written),
             None if how.retry == Retry::Never => return Err(conflict(&served.resource, how.name, MODIFIED)),
             None => {}
@@ -105,22 +107,33 @@ fn check_version(
     Ok(given != current.revision.to_string())
 }
 
-/// One attempt; `None` when somebody else was first. `olds` is the stored object in the versions of storage and request.
+/// What a change is based on.
+struct Base<'a> {
+    current: &'a Stored,
+    /// Its bytes.
+    plain: &'a [u8],
+    /// Its tree in the version of storage.
+    old: &'a Value,
+    /// The same in the version of the request, when that is another one.
+    converted: Option<&'a Value>,
+}
+
+/// One attempt; `None` when somebody else was first.
 async fn attempt(
     call: &Call,
     served: &Arc<Served>,
     how: &Change<'_>,
-    current: &Stored,
-    olds: (Value, Value),
+    base: &Base<'_>,
     mut new: Value,
 ) -> Outcome<Option<Written>> {
-    let (old, old_served) = olds;
-    metadata::carry(&mut new, &old_served);
-    keep_other_parts(served, how.subresource, &mut new, &old_served);
+    let old = base.old;
+    let old_served = base.converted.unwrap_or(old);
+    metadata::carry(&mut new, old_served);
+    keep_other_parts(served, how.subresource, &mut new, old_served);
     if !how.manager.is_empty() {
         let writer =
             Writer { manager: how.manager, subresource: how.subresource, now: call.server.env.now() };
-        owners::update(served, &writer, Some(&old_served), &mut new);
+        owners::update(served, &writer, Some(old_served), &mut new);
     }
     if how.subresource.is_empty() {
         admit::update(served, &mut new);
@@ -128,23 +141,23 @@ async fn attempt(
     let mut new = convert::to_stored(served, new).await?;
     metadata::of(&mut new).remove("resourceVersion");
     let context = context(call, served, how.subresource);
-    (served.facts.prepare_update)(&mut new, &old, &context);
+    (served.facts.prepare_update)(&mut new, old, &context);
     let addresses = &call.server.addresses;
-    let given = addresses.reallocate(&call.server, served, &mut new, &old, how.dry_run)?;
+    let given = addresses.reallocate(&call.server, served, &mut new, old, how.dry_run)?;
     if !matches!(how.subresource, "status" | "binding") {
-        metadata::bump(&mut new, &old, served.facts.generation);
+        metadata::bump(&mut new, old, served.facts.generation);
     }
-    owners::keep_times(&old, &mut new);
-    let done = match validate::update(served, &new, &old, &context) {
+    owners::keep_times(old, &mut new);
+    let done = match validate::update(served, &new, old, &context) {
         Ok(()) => {
-            (served.facts.warnings)(&new, Some(&old)).into_iter().for_each(|text| call.warn(text));
-            commit(call, served, how, current, &new).await
+            (served.facts.warnings)(&new, Some(old)).into_iter().for_each(|text| call.warn(text));
+            commit(call, served, how, base, &new).await
         }
         Err(refusal) => Err(refusal),
     };
     match &done {
         Ok(Some(written)) if written.is_gone => addresses.release(served, &new),
-        Ok(Some(_)) if !how.dry_run => addresses.release_difference(served, &new, &old),
+        Ok(Some(_)) if !how.dry_run => addresses.release_difference(served, &new, old),
         _ => given.give_back(addresses),
     }
     done
@@ -156,22 +169,16 @@ fn keep_other_parts(served: &Served, subresource: &str, new: &mut Value, old: &V
     match subresource {
         "" if apart => put_or_remove(new, "status", &old["status"]),
         "status" => {
-            let mut kept = old.clone();
-            put_or_remove(&mut kept, "status", &new["status"]);
-            let metadata = new["metadata"].take();
+            restore(new, old, |key| !matches!(key, "status" | "metadata"));
+            let metadata = &mut new["metadata"];
             if served.is_custom() {
                 // Only the record of who wrote may change, and the version the change is based on counts.
-                kept["metadata"]["managedFields"] = metadata["managedFields"].clone();
-                kept["metadata"]["resourceVersion"] = metadata["resourceVersion"].clone();
-                drop_null(&mut kept["metadata"], "managedFields");
+                let is_kept = |key: &str| !matches!(key, "managedFields" | "resourceVersion");
+                restore(metadata, &old["metadata"], is_kept);
             } else {
-                kept["metadata"] = metadata;
-                for key in ["finalizers", "ownerReferences"] {
-                    let was = old["metadata"][key].clone();
-                    put_or_remove(&mut kept["metadata"], key, &was);
-                }
+                let is_kept = |key: &str| matches!(key, "finalizers" | "ownerReferences");
+                restore(metadata, &old["metadata"], is_kept);
             }
-            *new = kept;
         }
         _ => {}
     }
@@ -186,11 +193,14 @@ fn put_or_remove(object: &mut Value, key: &str, value: &Value) {
     }
 }
 
-fn drop_null(object: &mut Value, key: &str) {
-    if object[key].is_null()
-        && let Some(map) = object.as_object_mut()
-    {
-        map.remove(key);
+/// Gives some keys of a map the values they had; equal ones, which is nearly all, are left alone.
+fn restore(new: &mut Value, old: &Value, is_kept: impl Fn(&str) -> bool) {
+    let (Some(new), Some(old)) = (new.as_object_mut(), old.as_object()) else { return };
+    new.retain(|key, _| !is_kept(key) || old.contains_key(key));
+    for (key, was) in old.iter().filter(|(key, _)| is_kept(key)) {
+        if new.get(key) != Some(was) {
+            new.insert(key.clone(), was.clone());
+        }
     }
 }
 
@@ -198,10 +208,11 @@ async fn commit(
     call: &Call,
     served: &Served,
     how: &Change<'_>,
-    current: &Stored,
+    base: &Base<'_>,
     new: &Value,
 ) -> Outcome<Option<Written>> {
     let server = &call.server;
+    let current = base.current;
     let plain = stored::encode(new);
     let done = |plain: Vec<u8>, revision, is_gone| Some(Written { plain: plain.into(), revision, is_gone });
     if is_over(served, new) {
@@ -215,7 +226,7 @@ async fn commit(
             Committed::Raced(_) => None,
         });
     }
-    if stored::unpack(current)? == plain {
+    if base.plain == plain {
         server.metrics.no_ops.fetch_add(1, Ordering::Relaxed);
         return Ok(done(plain, current.revision, false));
     }

@@ -65,7 +65,7 @@ pub(crate) async fn patch(call: &Call, served: &Arc<Served>, subresource: &str) 
     };
     let written = change(call, served, how, |old| {
         let mut new = patch.lay_over(served, old)?;
-        patch.judge(call, served, &mut new)?;
+        patch.judge(call, served, old, &mut new)?;
         create::check_namespace(call, served, &mut new)?;
         check_name(name, metadata::text(&new, "name"))?;
         decode::default(&mut new, served);
@@ -153,17 +153,11 @@ impl Patch {
     }
 
     /// Brings the patched tree into its stored form and judges what does not belong there.
-    fn judge(&self, call: &Call, served: &Served, new: &mut Value) -> Outcome<()> {
+    fn judge(&self, call: &Call, served: &Served, old: &Value, new: &mut Value) -> Outcome<()> {
         let expected = expected(served);
-        let shown = || match self.form {
-            Form::Strategic => api_patch::strategic::go_text(&self.tree),
-            _ => String::new(),
-        };
         self.check_kind(served, new)?;
-        let before = (self.form != Form::Strategic).then(|| new.clone());
-        let shown = |before: &Option<Value>| before.as_ref().map_or_else(shown, Value::to_string);
         let unknown = decode::check(new, &expected)
-            .map_err(|e| invalid_patch(format!("Invalid value: {:?}: {e}", shown(&before))))?;
+            .map_err(|e| invalid_patch(format!("Invalid value: {:?}: {e}", self.shown(served, old))))?;
         let findings = decode::findings(&self.duplicates, &unknown);
         match decode::strictness(call) {
             Strictness::Ignore => {}
@@ -171,10 +165,18 @@ impl Patch {
             Strictness::Strict if findings.is_empty() => {}
             Strictness::Strict => {
                 let why = format!("strict decoding error: {}", findings.join(", "));
-                return Err(invalid_patch(format!("Invalid value: {:?}: {why}", shown(&before))));
+                return Err(invalid_patch(format!("Invalid value: {:?}: {why}", self.shown(served, old))));
             }
         }
         Ok(())
+    }
+
+    /// What a refusal quotes: the patch, or the object that it made.
+    fn shown(&self, served: &Served, old: &Value) -> String {
+        match self.form {
+            Form::Strategic => api_patch::strategic::go_text(&self.tree),
+            _ => self.lay_over(served, old).map(|made| made.to_string()).unwrap_or_default(),
+        }
     }
 
     /// A patch cannot make an object of another kind.

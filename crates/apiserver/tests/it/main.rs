@@ -4,4 +4,5 @@ mod crds;
 mod crud;
 mod fixture;
 mod lists;
+mod subresources;
 mod watches;
