@@ -1,3 +1,5 @@
+//! What may change in place, what the patch carries, and when the change is complete.
+
 use api_core::{ContainerState, ContainerStateRunning, ContainerStateWaiting, EnvVar};
 
 use super::*;
