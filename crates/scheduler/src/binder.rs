@@ -19,8 +19,6 @@ use crate::core::Bind;
 
 /// Where many bindings are posted at once.
 const BULK: &str = "/apis/knarr.dev/v1/bindings";
-/// Where it is announced.
-const BULK_GROUP: &str = "/apis/knarr.dev/v1";
 /// Pause between two attempts to learn what became of a request without an answer.
 const READ_BACK_PAUSE: Duration = Duration::from_millis(500);
 
@@ -126,20 +124,11 @@ impl Binder {
     }
 }
 
-/// Asks whether the server offers bulk binding, until it answers.
+/// Asks whether the server takes many bindings at once, by sending it none, until it answers.
 pub(crate) async fn discover(client: Client, env: Env) -> Bulk {
-    #[derive(Deserialize)]
-    struct Offered {
-        #[serde(default)]
-        resources: Vec<Named>,
-    }
-    #[derive(Deserialize)]
-    struct Named {
-        name: String,
-    }
     loop {
-        match client.json::<Offered>(Method::GET, BULK_GROUP, &[], None).await {
-            Ok(list) if list.resources.iter().any(|r| r.name == "bindings") => return Bulk::Offered,
+        match post(&client, Vec::new()).await {
+            Ok(results) if results.items.is_empty() => return Bulk::Offered,
             Ok(_) => return Bulk::Absent,
             Err(e) if e.class() == Class::Transient => env.sleep(READ_BACK_PAUSE).await,
             Err(_) => return Bulk::Absent,
@@ -197,12 +186,16 @@ struct Results {
     items: Vec<Status>,
 }
 
-/// Binds many pods with one request: a list of Bindings up, a list of Statuses back, in the same order.
-async fn many(client: Client, env: Env, binds: Vec<Bind>) -> Batch {
-    let items: Vec<Value> = binds.iter().map(binding).collect();
+/// A list of Bindings up, a list of Statuses back, in the same order.
+async fn post(client: &Client, items: Vec<Value>) -> Result<Results, Error> {
     let body = json!({"apiVersion": "knarr.dev/v1", "kind": "BindingList", "items": items});
     let bytes = Bytes::from(body.to_string());
-    let answer = client.json::<Results>(Method::POST, BULK, &[], Some(("application/json", bytes))).await;
+    client.json(Method::POST, BULK, &[], Some(("application/json", bytes))).await
+}
+
+/// Binds many pods with one request; each has its own outcome.
+async fn many(client: Client, env: Env, binds: Vec<Bind>) -> Batch {
+    let answer = post(&client, binds.iter().map(binding).collect()).await;
     let (mut fates, mut bulk_absent) = (Vec::with_capacity(binds.len()), false);
     match answer {
         Ok(results) if results.items.len() == binds.len() => {

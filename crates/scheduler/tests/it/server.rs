@@ -41,7 +41,7 @@ struct State {
 type Answer = Result<Value, Box<Status>>;
 
 impl Server {
-    /// `bulk`: not announced, announced and served, or announced only.
+    /// `bulk`: absent, served, or there when asked for and gone when needed.
     pub(crate) fn new(bulk: Option<bool>) -> Server {
         let state = State { bulk, ..State::default() };
         Server { state: Arc::new(Mutex::new(state)), news: Arc::new(watch::Sender::new(0)) }
@@ -151,11 +151,11 @@ impl State {
     fn answer(&mut self, method: &str, path: &str, body: &Bytes) -> Answer {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         match (method, path) {
-            ("GET", "/apis/knarr.dev/v1") if self.bulk.is_some() => {
-                Ok(json!({"resources": [{"name": "bindings"}]}))
-            }
-            ("POST", "/apis/knarr.dev/v1/bindings") if self.bulk == Some(true) => {
+            ("POST", "/apis/knarr.dev/v1/bindings") if self.bulk.is_some() => {
                 let items = body["items"].as_array().cloned().unwrap_or_default();
+                if self.bulk == Some(false) && !items.is_empty() {
+                    return Err(Box::new(Status::failure(Reason::NotFound, "no such path")));
+                }
                 let results = items.iter().map(|i| {
                     let text = |part: &str, field: &str| i[part][field].as_str().unwrap_or_default();
                     match self.bind(text("metadata", "name"), text("metadata", "uid"), text("target", "name"))
