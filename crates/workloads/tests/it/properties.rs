@@ -282,7 +282,7 @@ fn recover(cluster: &mut Cluster) {
 
 #[test]
 fn budgets_hold_and_everything_converges_whatever_happens() {
-    for seed in 0..60 {
+    for seed in 0..40 {
         live_through(seed);
     }
 }
@@ -290,7 +290,7 @@ fn budgets_hold_and_everything_converges_whatever_happens() {
 /// Two executors: the second one works from what the first one saw, and is refused wherever that is no longer so.
 #[test]
 fn a_doubled_executor_changes_nothing_twice() {
-    for seed in 0..60 {
+    for seed in 0..40 {
         let dice = Dice::new(seed);
         let replicas = 3 + dice.below(6);
         let mut cluster = Cluster::with(json!({"replicas": replicas, "updateStrategy": {"rollingUpdate": {
