@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use stdx::{BoxFuture, Clock, Env, SeededRng, Spawn, Time, Timer};
-use store::{MemoryDisk, MemoryEngine, Store};
+use store::{Engine, MemoryDisk, MemoryEngine, Store};
 
 struct Virtual(tokio::time::Instant);
 
@@ -103,8 +103,11 @@ impl World {
     }
 
     pub(crate) async fn with(limits: store::Limits) -> World {
+        World::over(Box::new(MemoryEngine::new(MemoryDisk::default())), limits).await
+    }
+
+    pub(crate) async fn over(engine: Box<dyn Engine>, limits: store::Limits) -> World {
         let registry = Arc::new(Registry::new(builtin()));
-        let engine = Box::new(MemoryEngine::new(MemoryDisk::default()));
         let store = Store::open(engine, Arc::new(Rows::new(&registry)), limits).unwrap();
         let server = ApiServer::new(Config {
             store,

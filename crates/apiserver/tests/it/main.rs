@@ -4,5 +4,6 @@ mod crds;
 mod crud;
 mod fixture;
 mod lists;
+mod meeting;
 mod subresources;
 mod watches;

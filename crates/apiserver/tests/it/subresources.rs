@@ -292,20 +292,3 @@ async fn foreground_and_orphan_are_left_to_finalizers() {
     w.delete(&format!("{SETS}/a"), options("Background")).await.ok();
     w.get(&format!("{SETS}/a")).await.refused(404);
 }
-
-#[tokio::test]
-async fn writers_that_meet_all_get_through_when_they_name_no_version() {
-    // The store's own thread, so that writers do meet.
-    let w = World::with(store::Limits::default()).await;
-    w.post(MAPS, config_map("a", "0")).await.created();
-    let path = format!("{MAPS}/a");
-    let writes = (0..20).map(|i| {
-        let (w, path) = (w.clone(), path.clone());
-        async move { w.patch(&path, "merge", json!({"data": {format!("k{i}"): "v"}})).await.ok() }
-    });
-    futures_util::future::join_all(writes).await;
-    let all = w.get(&path).await.ok();
-    assert_eq!(all["data"].as_object().unwrap().len(), 21);
-    let metrics = w.get("/metrics").await.text;
-    assert!(!metrics.contains("knarr_apiserver_write_retries_total 0\n"), "nobody met anybody");
-}
