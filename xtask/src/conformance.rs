@@ -19,7 +19,8 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
         }
     }
     let kubeconfig = kubeconfig.context("--kubeconfig FILE is missing: which cluster?")?;
-    let data = data.context("--data DIR is missing: the folder with sample manifests and recorded answers")?;
+    let data =
+        data.context("--data DIR is missing: the folder with sample manifests and recorded answers")?;
     if !Path::new(&data).is_dir() {
         bail!("--data {data}: no such folder");
     }

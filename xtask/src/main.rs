@@ -1,5 +1,8 @@
 //! Chores of the workspace: `cargo xtask tidy | codegen | conformance`.
 
+// It is for people at a terminal.
+#![allow(clippy::print_stdout)]
+
 mod codegen;
 mod conformance;
 mod tidy;

@@ -8,8 +8,20 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 
 /// Crates that no pure crate may reach, by any path.
-const EFFECTS: [&str; 12] =
-    ["tokio", "mio", "socket2", "hyper", "hyper-util", "rustls", "redb", "rustix", "nix", "tracing-subscriber", "kube", "rand"];
+const EFFECTS: [&str; 12] = [
+    "tokio",
+    "mio",
+    "socket2",
+    "hyper",
+    "hyper-util",
+    "rustls",
+    "redb",
+    "rustix",
+    "nix",
+    "tracing-subscriber",
+    "kube",
+    "rand",
+];
 /// Code lines (tests apart) above which a file is two rooms in one.
 const FILE_LINES_MAX: usize = 1000;
 
@@ -66,7 +78,9 @@ impl House {
         for package in list(&metadata["packages"]).filter(|p| members.contains(text(&p["id"]))) {
             let name = text(&package["name"]).to_owned();
             let floor = &package["metadata"]["floor"];
-            let level = floor["level"].as_u64().with_context(|| format!("{name}: no [package.metadata.floor] level"))?;
+            let level = floor["level"]
+                .as_u64()
+                .with_context(|| format!("{name}: no [package.metadata.floor] level"))?;
             let manifest = Path::new(text(&package["manifest_path"]));
             let of_kind = |dev: bool| {
                 let deps = list(&package["dependencies"]).filter(move |d| (text(&d["kind"]) == "dev") == dev);
@@ -93,10 +107,15 @@ impl House {
                 let Some(below) = self.rooms.get(dep) else { continue };
                 // Floors 0 and 1 may know all of their own floor's lower words only when named.
                 if below.level > room.level {
-                    out.push(format!("{name} (floor {}) depends upward on {dep} (floor {})", room.level, below.level));
+                    out.push(format!(
+                        "{name} (floor {}) depends upward on {dep} (floor {})",
+                        room.level, below.level
+                    ));
                 }
                 if below.level == room.level && !room.siblings.contains(dep) {
-                    out.push(format!("{name} depends on its sibling {dep} without naming it in floor.siblings"));
+                    out.push(format!(
+                        "{name} depends on its sibling {dep} without naming it in floor.siblings"
+                    ));
                 }
             }
             for dep in &room.dev_deps {
@@ -195,7 +214,8 @@ fn sources(house: &House) -> anyhow::Result<Vec<String>> {
             let code = body.split("\n#[cfg(test)]").next().unwrap_or_default();
             let lines = code.lines().count();
             let is_test = file.components().any(|c| c.as_os_str() == "tests" || c.as_os_str() == "tests.rs");
-            if lines > FILE_LINES_MAX && !is_test && !file.components().any(|c| c.as_os_str() == "generated") {
+            if lines > FILE_LINES_MAX && !is_test && !file.components().any(|c| c.as_os_str() == "generated")
+            {
                 out.push(format!("{}: {lines} lines are two rooms in one", file.display()));
             }
             let leftovers = [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("#[", "ignore")];
@@ -231,11 +251,13 @@ fn specification(house: &House) -> anyhow::Result<Vec<String>> {
     let mut bodies: BTreeMap<&str, String> = BTreeMap::new();
     let mut out = Vec::new();
     for word in text.split('`').skip(1).step_by(2).filter(|w| w.contains("::") && !w.contains(' ')) {
-        let (room, test) = (word.split("::").next().unwrap_or_default(), word.rsplit("::").next().unwrap_or_default());
+        let (room, test) =
+            (word.split("::").next().unwrap_or_default(), word.rsplit("::").next().unwrap_or_default());
         let Some((name, found)) = house.rooms.get_key_value(room) else { continue };
         if !bodies.contains_key(name.as_str()) {
             let mut all = String::new();
-            for file in [rust_files(&found.dir.join("src"))?, rust_files(&found.dir.join("tests"))?].concat() {
+            for file in [rust_files(&found.dir.join("src"))?, rust_files(&found.dir.join("tests"))?].concat()
+            {
                 all.push_str(&std::fs::read_to_string(file)?);
             }
             bodies.insert(name, all);
@@ -258,7 +280,9 @@ fn decisions() -> anyhow::Result<Vec<String>> {
             out.push(format!("docs/adr/{name}: name is not YYYY-MM-DD-slug.md"));
         }
         let body = std::fs::read_to_string(&path)?.to_lowercase();
-        for part in ["## context", "## choice", "## alternatives", "## price"].iter().filter(|p| !body.contains(**p)) {
+        for part in
+            ["## context", "## choice", "## alternatives", "## price"].iter().filter(|p| !body.contains(**p))
+        {
             out.push(format!("docs/adr/{name}: no section {part:?}"));
         }
     }
