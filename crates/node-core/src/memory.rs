@@ -160,8 +160,13 @@ fn find<'a>(status: &'a PodStatus, name: &str) -> Option<&'a ContainerStatus> {
     status.init_container_statuses.iter().chain(&status.container_statuses).find(|s| s.name == name)
 }
 
+/// The attempt of the instance that a status tells of. One that was only being created when its node went away has not
+/// run: then the instance is the one before, and its successor takes the same number again.
 fn attempt(status: &ContainerStatus) -> u32 {
-    u32::try_from(status.restart_count).unwrap_or(0)
+    let waits = status.state.waiting.as_ref().map(|w| w.reason.as_str());
+    let is_creating = matches!(waits, Some("ContainerCreating" | "PodInitializing"));
+    let count = u32::try_from(status.restart_count).unwrap_or(0);
+    count - u32::from(is_creating && count > 0)
 }
 
 fn fact(shape: &crate::ContainerShape, status: &ContainerStatus) -> ContainerFact {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api_core::{ContainerState, ContainerStateTerminated, ContainerStateWaiting};
 use api_core::{PodSpec, PodStatus};
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
@@ -511,6 +512,27 @@ fn restart_counts_go_on_when_the_records_are_lost() {
     w.facts = vec![ContainerFact::default()];
     let steps = w.look().steps;
     assert_eq!(steps, [Step::Start { container: 0, attempt: 2 }]);
+}
+
+#[test]
+fn a_container_that_was_only_being_created_takes_the_same_number_again() {
+    let mut w = World::new(one("x"));
+    w.settle();
+    let mut status = w.status.clone();
+    let told = &mut status.container_statuses[0];
+    told.last_state.terminated = Some(ContainerStateTerminated {
+        container_id: told.container_id.clone(),
+        exit_code: 143,
+        ..ContainerStateTerminated::default()
+    });
+    told.restart_count = 1;
+    told.state = ContainerState {
+        waiting: Some(ContainerStateWaiting { reason: "ContainerCreating".into(), message: String::new() }),
+        ..ContainerState::default()
+    };
+    w.memory = Memory::recover(&w.shape, &status);
+    w.facts = facts_of_status(&w.shape, &status);
+    assert_eq!(w.look().steps, [Step::Start { container: 0, attempt: 1 }]);
 }
 
 #[test]
