@@ -8,6 +8,7 @@ pub(crate) static CLONESET: Facts = Facts {
     default: api_workload::default_cloneset,
     validate_create: |new: &Value, _: &Context<'_>| api_workload::validate_create(new),
     validate_update: |new: &Value, old: &Value, _: &Context<'_>| api_workload::validate_update(new, old),
+    warnings: |new: &Value, _: Option<&Value>| api_workload::inert_fields(new),
     ..Facts::PLAIN
 };
 
