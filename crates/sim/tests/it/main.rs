@@ -1,0 +1,4 @@
+//! Seeds, and bugs put in on purpose.
+
+mod plants;
+mod seeds;
