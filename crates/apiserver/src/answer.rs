@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::refuse::{self, Outcome, Refusal, internal};
 use crate::request::Form;
+use crate::yaml;
 
 /// A response with a whole body.
 pub(crate) fn full(code: u16, media_type: &'static str, body: impl Into<Bytes>) -> Response {
@@ -22,7 +23,7 @@ pub(crate) fn tree(code: u16, form: Form, tree: &Value) -> Outcome<Response> {
     let body = match form {
         Form::Json => serde_json::to_vec(tree).map_err(internal)?,
         Form::Pretty => pretty(tree)?,
-        Form::Yaml => serde_yaml_ng::to_string(tree).map_err(internal)?.into_bytes(),
+        Form::Yaml => yaml::document(tree).into_bytes(),
     };
     Ok(full(code, form.media_type(), body))
 }

@@ -32,6 +32,7 @@ mod stored;
 mod sub;
 mod verbs;
 mod who;
+mod yaml;
 
 pub use bootstrap::BootstrapError;
 pub use server::{ApiServer, Config, Documents, Figures, Limits, Nodes, ServiceRange, Version};

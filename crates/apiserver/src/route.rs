@@ -76,6 +76,38 @@ async fn resource(call: &Call, served: &Arc<Served>) -> Outcome<Response> {
     if !served.has_verb(method) {
         return Err(method_not_allowed());
     }
+    let answer = answer(call, served, method).await?;
+    if matches!(method, "create" | "update" | "patch") && INERT.contains(&&*served.storage_key) {
+        call.warn(format!(
+            "{} objects are stored, but nothing in this server acts on them",
+            served.resource.kind
+        ));
+    }
+    Ok(answer)
+}
+
+/// Kinds that an API server itself would act on, and this one does not: who writes them is told.
+const INERT: [&str; 17] = [
+    "apiservices.apiregistration.k8s.io",
+    "certificatesigningrequests.certificates.k8s.io",
+    "clusterrolebindings.rbac.authorization.k8s.io",
+    "clusterroles.rbac.authorization.k8s.io",
+    "flowschemas.flowcontrol.apiserver.k8s.io",
+    "limitranges",
+    "mutatingadmissionpolicies.admissionregistration.k8s.io",
+    "mutatingadmissionpolicybindings.admissionregistration.k8s.io",
+    "mutatingwebhookconfigurations.admissionregistration.k8s.io",
+    "networkpolicies.networking.k8s.io",
+    "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
+    "resourcequotas",
+    "rolebindings.rbac.authorization.k8s.io",
+    "roles.rbac.authorization.k8s.io",
+    "validatingadmissionpolicies.admissionregistration.k8s.io",
+    "validatingadmissionpolicybindings.admissionregistration.k8s.io",
+    "validatingwebhookconfigurations.admissionregistration.k8s.io",
+];
+
+async fn answer(call: &Call, served: &Arc<Served>, method: &str) -> Outcome<Response> {
     match method {
         "create" => verbs::create::create(call, served).await,
         "update" => verbs::update(call, served, "").await,

@@ -1,10 +1,8 @@
 //! The built-in resources as they are stored: where, in which version, and how they get there.
 
-use std::ptr;
-
 use api_tables::{Kind, tables};
 
-use super::{Conversion, Facts, Scale, Served, basics, convert};
+use super::{Conversion, Scale, Served, convert};
 
 /// All built-in resources, complete.
 pub fn builtin() -> Vec<Served> {
@@ -15,11 +13,9 @@ fn complete(served: Served) -> Served {
     let r = &served.resource;
     let Some(kind) = tables().resource(&r.group, &r.version, &r.plural) else { return served };
     let (storage_key, storage_api_version, conversion) = storage(kind);
-    let facts = if ptr::eq(served.facts, Facts::plain()) { basics::row(&storage_key) } else { served.facts };
     Served {
         storage_api_version,
         conversion,
-        facts,
         warning: warning(&storage_key).map(str::to_owned),
         scale: served.scale.clone().or_else(|| scale(kind)),
         storage_key: storage_key.into(),

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::metric;
+
 /// Names of one thing in `v1` and in `events.k8s.io/v1`.
 const EVENT_FIELDS: [(&str, &str); 7] = [
     ("involvedObject", "regarding"),
@@ -81,9 +83,9 @@ fn autoscaler_to_v1(object: &mut Value) -> Result<(), String> {
     if let Some(value) = cpu.first().map(|m| m["resource"]["target"]["averageUtilization"].clone()) {
         object["spec"]["targetCPUUtilizationPercentage"] = value;
     }
-    annotate(object, METRICS, (!others.is_empty()).then(|| Value::Array(others)));
+    annotate(object, METRICS, (!others.is_empty()).then(|| metric::to_text(&others)));
     let behavior = object["spec"].as_object_mut().and_then(|s| s.remove("behavior"));
-    annotate(object, BEHAVIOR, behavior);
+    annotate(object, BEHAVIOR, behavior.map(|b| b.to_string()));
     if !object["status"].is_object() {
         return Ok(());
     }
@@ -92,9 +94,9 @@ fn autoscaler_to_v1(object: &mut Value) -> Result<(), String> {
     if let Some(value) = cpu.first().map(|m| m["resource"]["current"]["averageUtilization"].clone()) {
         object["status"]["currentCPUUtilizationPercentage"] = value;
     }
-    annotate(object, CURRENT, (!others.is_empty()).then(|| Value::Array(others)));
+    annotate(object, CURRENT, (!others.is_empty()).then(|| Value::Array(others).to_string()));
     let conditions = take_list(&mut object["status"], "conditions");
-    annotate(object, CONDITIONS, (!conditions.is_empty()).then(|| Value::Array(conditions)));
+    annotate(object, CONDITIONS, (!conditions.is_empty()).then(|| Value::Array(conditions).to_string()));
     for key in ["currentReplicas", "desiredReplicas"] {
         if object["status"][key].is_null() {
             object["status"][key] = json!(0);
@@ -104,7 +106,7 @@ fn autoscaler_to_v1(object: &mut Value) -> Result<(), String> {
 }
 
 fn autoscaler_to_v2(object: &mut Value) -> Result<(), String> {
-    let mut metrics = annotated(object, METRICS)?;
+    let mut metrics = metric::from_tree(annotated(object, METRICS)?);
     let cpu = object["spec"].as_object_mut().and_then(|s| s.remove("targetCPUUtilizationPercentage"));
     if let Some(value) = cpu.filter(|v| !v.is_null()) {
         let target = json!({"type": "Utilization", "averageUtilization": value});
@@ -126,6 +128,9 @@ fn autoscaler_to_v2(object: &mut Value) -> Result<(), String> {
         current.insert(0, json!({"type": "Resource", "resource": {"name": "cpu", "current": current_value}}));
     }
     object["status"]["currentMetrics"] = if current.is_empty() { Value::Null } else { Value::Array(current) };
+    if object["status"]["currentReplicas"] == 0 {
+        object["status"].as_object_mut().map(|s| s.remove("currentReplicas"));
+    }
     let conditions = annotated(object, CONDITIONS)?;
     if !conditions.is_empty() {
         object["status"]["conditions"] = Value::Array(conditions);
@@ -140,9 +145,9 @@ fn take_list(of: &mut Value, key: &str) -> Vec<Value> {
     }
 }
 
-fn annotate(object: &mut Value, key: &str, value: Option<Value>) {
-    if let Some(value) = value {
-        object["metadata"]["annotations"][key] = Value::String(value.to_string());
+fn annotate(object: &mut Value, key: &str, text: Option<String>) {
+    if let Some(text) = text {
+        object["metadata"]["annotations"][key] = Value::String(text);
     }
 }
 
@@ -172,7 +177,7 @@ mod tests {
             "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "a"},
             "spec": {"maxReplicas": 3, "metrics": [
                 {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}},
-                {"type": "Pods", "pods": {"metric": {"name": "q"}}}
+                {"type": "Pods", "pods": {"metric": {"name": "q"}, "target": {"type": "AverageValue", "averageValue": "1"}}}
             ], "behavior": {"scaleUp": {}}}
         });
         let mut there = object.clone();

@@ -9,10 +9,10 @@
 //! A request takes one [`Snapshot`] and keeps it; whoever changes the registry builds the next snapshot and swaps it in.
 //! What is absent: storage and HTTP.
 
-mod basics;
 mod builtin;
 mod convert;
 mod facts;
+mod metric;
 mod served;
 mod snapshot;
 

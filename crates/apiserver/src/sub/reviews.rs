@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::answer;
 use crate::pipeline::owners::{self, Writer};
 use crate::pipeline::{admit, decode};
-use crate::refuse::{Outcome, bad_request, invalid, method_not_allowed, required, unknown_path};
+use crate::refuse::{Outcome, bad_request, cause, invalid, invalid_value, method_not_allowed, unknown_path};
 use crate::registry::Served;
 use crate::server::Call;
 use crate::verbs::options;
@@ -106,8 +106,8 @@ fn asked_user(review: &Value, served: &Served) -> Outcome<User> {
         ..User::default()
     };
     if user.name.is_empty() && user.groups.is_empty() {
-        let causes = vec![required("spec.user", "at least one of user or group must be specified")];
-        return Err(invalid(&served.resource.group, &served.resource.kind, "", causes));
+        let causes = vec![invalid_value("spec.user", "", "at least one of user or group must be specified")];
+        return Err(invalid(&served.resource.group, "", "", causes));
     }
     Ok(user)
 }
@@ -115,11 +115,20 @@ fn asked_user(review: &Value, served: &Served) -> Outcome<User> {
 fn access(call: &Call, review: &mut Value, user: &User) -> Outcome<()> {
     let spec = review["spec"].clone();
     let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
-    if resource.is_object() == path.is_object() {
-        let text = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
-        let causes = vec![required("spec.resourceAttributes", text)];
-        let kind = review["kind"].as_str().unwrap_or_default().to_owned();
-        return Err(invalid("authorization.k8s.io", &kind, "", causes));
+    let fault = match (resource.is_object(), path.is_object()) {
+        (false, false) => {
+            let text = "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified";
+            Some(cause("FieldValueInvalid", "spec.resourceAttributes", text))
+        }
+        (true, true) => {
+            let text =
+                format!("Invalid value: {path}: cannot be specified in combination with resourceAttributes");
+            Some(cause("FieldValueInvalid", "spec.nonResourceAttributes", text))
+        }
+        _ => None,
+    };
+    if let Some(fault) = fault {
+        return Err(invalid("authorization.k8s.io", "", "", vec![fault]));
     }
     let of = |key: &str| resource[key].as_str().unwrap_or_default();
     let what = if resource.is_object() {

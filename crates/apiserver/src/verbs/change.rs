@@ -138,6 +138,9 @@ async fn attempt(
     if how.subresource.is_empty() {
         admit::update(served, &mut new);
     }
+    if how.subresource == "scale" {
+        without_times(&mut new);
+    }
     let mut new = convert::to_stored(served, new).await?;
     metadata::of(&mut new).remove("resourceVersion");
     let context = context(call, served, how.subresource);
@@ -161,6 +164,17 @@ async fn attempt(
         _ => given.give_back(addresses),
     }
     done
+}
+
+/// What is written through scale is recorded without its time, as upstream does.
+fn without_times(object: &mut Value) {
+    for entry in object["metadata"]["managedFields"].as_array_mut().into_iter().flatten() {
+        if entry["subresource"] == "scale"
+            && let Some(entry) = entry.as_object_mut()
+        {
+            entry.remove("time");
+        }
+    }
 }
 
 /// Through a door only its own part is written; the rest stays as it is.

@@ -200,9 +200,7 @@ impl Patch {
 /// What upstream says of a patch whose result is no object of the kind.
 fn invalid_patch(text: String) -> Box<Refusal> {
     let causes = vec![cause("FieldValueInvalid", "patch", text)];
-    let mut refusal = invalid("", "", "", causes);
-    refusal.status.message = refusal.status.message.replacen(" \"\" is invalid", " \"\" is invalid", 1);
-    refusal
+    invalid("", "", "", causes)
 }
 
 fn refused_json(error: api_patch::json::Error) -> Box<Refusal> {
