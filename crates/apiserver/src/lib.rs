@@ -7,8 +7,13 @@
 //!                            registry (what is served, and how)
 //! ```
 //!
-//! What is absent: controllers, garbage collection and everything else that acts without being asked; admission webhooks;
-//! request queues by priority (in-flight requests are bounded, no more).
+//! Objects stay bytes: lists and watches copy stored bodies behind a new head; only writes and tables parse them.
+//! In-process callers pass the same stages as remote ones, right after the socket.
+//!
+//! What is absent: controllers, garbage collection and everything else that acts without being asked (but for events, which
+//! end after an hour, and definitions, which become served); admission webhooks and policies, quotas, limit ranges, RBAC;
+//! exec, attach, port-forward and proxy; tokens of service accounts; answers in protobuf (requests are read); queues by
+//! priority (requests in flight are bounded, no more). Kinds that nothing here acts on are stored with a warning.
 
 mod alloc;
 mod answer;
