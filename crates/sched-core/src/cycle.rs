@@ -277,25 +277,24 @@ impl Engine {
             (score.normalize)(&mut values);
             parts.push((i, values));
         }
-        let total = |at: usize| parts.iter().map(|(i, v)| v[at] * self.plugins[*i].weight()).sum::<i64>();
+        let mut totals = vec![0; feasible.len()];
+        for (i, values) in &parts {
+            let weight = self.plugins[*i].weight();
+            totals.iter_mut().zip(values).for_each(|(total, value)| *total += weight * value);
+        }
+        let top = totals.iter().copied().max().unwrap_or(0);
         let rank = |at: usize| {
             let node = snapshot.node(feasible[at]);
-            (std::cmp::Reverse(total(at)), node.pods.len(), &node.fact.name)
+            (node.pods.len(), &node.fact.name)
         };
-        let mut best = (rank(0), 0);
-        for at in 1..feasible.len() {
-            let here = rank(at);
-            if here < best.0 {
-                best = (here, at);
-            }
-        }
-        let at = best.1;
+        let ties = (0..feasible.len()).filter(|at| totals[*at] == top);
+        let at = ties.min_by_key(|at| rank(*at)).expect("the greatest of some totals is one of them");
         let mut scores: Vec<(usize, i64)> =
             parts.iter().map(|(i, v)| (*i, v[at] * self.plugins[*i].weight())).collect();
         scores.sort_unstable();
         Placement {
-            node: best.0.2.clone(),
-            score: best.0.0.0,
+            node: snapshot.node(feasible[at]).fact.name.clone(),
+            score: top,
             scores: scores.into_iter().map(|(i, s)| (self.plugins[i].name(), s)).collect(),
             feasible: feasible.len(),
             nodes: snapshot.len(),

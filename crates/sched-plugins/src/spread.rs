@@ -210,7 +210,7 @@ struct Part<'a> {
     column: std::borrow::Cow<'a, Column>,
     /// Pods per domain; of hosts, each node's own are taken instead.
     domains: Vec<i64>,
-    hosts: Option<std::borrow::Cow<'a, sched_core::Counts>>,
+    hosts: Option<Vec<i64>>,
     max_skew: i64,
     /// Weight of one pod: the logarithm of the number of domains, in 2^-32.
     weight: i64,
@@ -225,10 +225,14 @@ impl<'a> Field<'a> {
             let counts = cycle.snapshot.counts(&s.group);
             if &*s.topology == HOSTNAME {
                 let weight = ln_fixed(scored.len() + 2);
+                let mut by_slot = vec![0; cycle.snapshot.slots()];
+                for (slot, n) in counts.iter() {
+                    by_slot[slot.index()] = i64::from(*n);
+                }
                 return Part {
                     column: column.clone(),
                     domains: Vec::new(),
-                    hosts: Some(counts),
+                    hosts: Some(by_slot),
                     max_skew: s.max_skew,
                     weight,
                 };
@@ -267,7 +271,7 @@ impl<'a> Field<'a> {
                 continue;
             };
             let count = match &part.hosts {
-                Some(hosts) => hosts.get(&slot).map_or(0, |n| i64::from(*n)),
+                Some(hosts) => hosts[slot.index()],
                 None => part.domains[domain],
             };
             sum = sum
