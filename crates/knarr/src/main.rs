@@ -21,6 +21,10 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+/// Requests build and drop trees of many small maps: see docs/adr/2026-11-20-allocator.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs applications at very large scale on Kubernetes: places, releases, scales and protects them.
 #[derive(Parser)]
 #[command(name = "knarr", version, propagate_version = true, max_term_width = 110)]

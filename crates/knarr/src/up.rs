@@ -130,11 +130,14 @@ async fn agent(plane: &Plane, roles: &[Role], env: &Env, args: &Args) -> anyhow:
 fn greet(plane: &Plane, args: &Args) {
     eprintln!("Knarr is up at https://{}", plane.address);
     eprintln!("  kubeconfig: {}", plane.kubeconfig.display());
-    let sim = args.nodes.nodes;
-    let process = args.nodes.process_nodes;
-    eprintln!(
-        "  nodes: {sim} simulated, {process} with local processes (no isolation: catalogue images only)"
-    );
+    if args.without.contains(&Role::Nodes) {
+        eprintln!("  nodes: none of its own");
+    } else {
+        let (sim, process) = (args.nodes.nodes, args.nodes.process_nodes);
+        eprintln!(
+            "  nodes: {sim} simulated, {process} with local processes (no isolation: catalogue images only)"
+        );
+    }
     eprintln!("  one process, one disk, no high availability; Ctrl-C stops it, the same --data-dir goes on");
 }
 
