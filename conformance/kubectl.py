@@ -44,6 +44,11 @@ def apply(text, *args):
     return kubectl("apply", *N, *args, "-f", "-", stdin=text)
 
 
+def settled():
+    """Waits until no pod of the deployment is on its way out."""
+    eventually(lambda: not any("deletionTimestamp" in p["metadata"] for p in get("pods", *N, "-l", "app=web")["items"]))
+
+
 def version_has_client_and_server():
     found = json.loads(kubectl("version", "-o", "json"))
     contains(found["serverVersion"]["gitVersion"], "v1.")
@@ -176,6 +181,7 @@ def rollout_goes_through_and_status_says_so():
 
 
 def tables_have_upstreams_columns():
+    settled()
     header = lambda *a: kubectl("get", *a).splitlines()[0].split()
     equal(header("pods", *N), ["NAME", "READY", "STATUS", "RESTARTS", "AGE"])
     equal(" ".join(header("pods", *N, "-o", "wide")), "NAME READY STATUS RESTARTS AGE IP NODE NOMINATED NODE READINESS GATES")
@@ -189,6 +195,7 @@ def tables_have_upstreams_columns():
 
 
 def outputs_of_get():
+    settled()
     equal(kubectl("get", "deploy", "web", *N, "-o", "jsonpath={.spec.template.spec.containers[0].image}"), "registry.example/web:1")
     contains(kubectl("get", "deploy", "web", *N, "-o", "yaml"), "apiVersion: apps/v1", "kind: Deployment", "  name: web\n")
     equal(kubectl("get", "deploy", *N, "-o", "custom-columns=N:.metadata.name,R:.spec.replicas").split(), ["N", "R", "web", "3"])
@@ -212,6 +219,7 @@ def raw_paths_answer():
 
 
 def describe_tells_the_story():
+    settled()
     out = kubectl("describe", "deploy", "web", *N)
     contains(out, "Replicas:", "3 desired | 3 updated | 3 total | 3 available | 0 unavailable", "RollingUpdateStrategy:", "NewReplicaSet:", "ScalingReplicaSet", "Scaled up replica set")
     pod = kubectl("get", "pods", *N, "-l", "app=web", "-o", "name").split()[0]
@@ -246,6 +254,7 @@ def watch_shows_changes_as_they_happen():
 
 
 def scale_by_subresource():
+    settled()
     equal(kubectl("scale", "deploy/web", *N, "--replicas=5").strip(), "deployment.apps/web scaled")
     refused("scale", "deploy/web", *N, "--replicas=1", "--current-replicas=9", says="Expected replicas to be 9")
     kubectl("wait", "deploy/web", *N, "--for=jsonpath={.status.readyReplicas}=5", "--timeout=60s", timeout=70)
@@ -290,6 +299,7 @@ def rollout_pause_holds_changes():
 
 
 def wait_waits_for_conditions_and_deletion():
+    settled()
     kubectl("wait", "--for=condition=Available", "deploy/web", *N, "--timeout=30s", timeout=40)
     kubectl("wait", "--for=condition=Ready", "pod", "-l", "app=web", *N, "--timeout=60s", timeout=70)
     refused("wait", "--for=condition=Nonsense", "deploy/web", *N, "--timeout=1s", says="timed out waiting")
@@ -299,6 +309,7 @@ def wait_waits_for_conditions_and_deletion():
 
 
 def logs_come_from_the_node():
+    settled()
     pod = eventually(lambda: kubectl("get", "pods", *N, "-l", "app=web", "--field-selector=status.phase=Running", "-o", "name").split())[0]
     r = run("logs", pod, *N, "--tail=5")
     node = get("pod", pod.split("/")[1], *N)["spec"]["nodeName"]
@@ -312,6 +323,7 @@ def logs_come_from_the_node():
 
 
 def services_get_addresses_and_endpoints():
+    settled()
     equal(kubectl("expose", "deploy/web", *N, "--port=80", "--target-port=http").strip(), "service/web exposed")
     service = get("svc", "web", *N)
     if service["spec"]["clusterIP"] in ("", "None"):
