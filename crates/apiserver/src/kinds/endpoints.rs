@@ -63,9 +63,13 @@ fn shown_endpoints(v: &Value) -> String {
     shown(&all)
 }
 
-/// Our own endpoint controllers may write loopback addresses: those of process nodes' pods. Everybody else is refused, as upstream.
+/// Our own endpoint controllers may write loopback addresses, those of process nodes' pods, and the server its own.
+/// Everybody else is refused, as upstream.
 fn may_be_local(context: &Context<'_>) -> bool {
-    matches!(context.user, "system:knarr:endpoint-controller" | "system:knarr:endpointslice-controller")
+    matches!(
+        context.user,
+        "system:apiserver" | "system:knarr:endpoint-controller" | "system:knarr:endpointslice-controller"
+    )
 }
 
 fn subsets(found: &mut Findings, v: &Value, context: &Context<'_>) {
@@ -119,16 +123,16 @@ pub(super) static ENDPOINT_SLICE: Facts = Facts {
             default(port, "protocol", "TCP");
         }
     },
-    validate_create: |v, _| {
+    validate_create: |v, context| {
         let mut found = Findings::default();
-        slice(&mut found, v);
+        slice(&mut found, v, context);
         found.causes
     },
-    validate_update: |new, old, _| {
+    validate_update: |new, old, context| {
         let mut found = Findings::default();
         found.immutable(&Path::Root("addressType"), &new["addressType"], &old["addressType"]);
         if found.is_empty() {
-            slice(&mut found, new);
+            slice(&mut found, new, context);
         }
         found.causes
     },
@@ -170,7 +174,7 @@ fn slice_row(v: &Value, now: Time) -> Vec<Cell> {
 const ENDPOINTS_MAX: usize = 1000;
 const ADDRESSES_MAX: usize = 100;
 
-fn slice(found: &mut Findings, v: &Value) {
+fn slice(found: &mut Findings, v: &Value, context: &Context<'_>) {
     let root = Path::Root("");
     let kind = text(v, "addressType");
     found.required_one_of(&root.field("addressType"), kind, &["FQDN", "IPv4", "IPv6"]);
@@ -189,8 +193,16 @@ fn slice(found: &mut Findings, v: &Value) {
         }
         for (i, address) in list(endpoint, "addresses").iter().enumerate() {
             let address = address.as_str().unwrap_or_default();
-            let faults = if kind == "FQDN" { names::subdomain(address) } else { ip_of(kind, address) };
-            found.faults(&addresses.index(i), address, faults);
+            let here = addresses.index(i);
+            if kind == "FQDN" {
+                found.faults(&here, address, names::subdomain(address));
+                continue;
+            }
+            let faults = ip_of(kind, address);
+            if faults.is_empty() && !may_be_local(context) {
+                super::network::not_local(found, &here, address);
+            }
+            found.faults(&here, address, faults);
         }
         let node = text(endpoint, "nodeName");
         if !node.is_empty() {
@@ -204,7 +216,7 @@ fn slice(found: &mut Findings, v: &Value) {
     slice_ports(found, &root.field("ports"), v);
 }
 
-/// Loopback addresses are taken: pods that are processes of this machine have them.
+/// Faults of an address of this family.
 fn ip_of(kind: &str, address: &str) -> Vec<String> {
     let faults = names::ip(address);
     if !faults.is_empty() {

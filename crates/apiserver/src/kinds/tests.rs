@@ -310,8 +310,9 @@ fn networking_kinds_are_judged() {
         "endpointslices",
         json!({"addressType": "IPv4", "endpoints": [{"addresses": ["127.64.0.1"]}, {"addresses": ["x"]}]}),
         expect![[r#"
-        endpoints[1].addresses[0] | Invalid | Invalid value: "x": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)
-    "#]],
+            endpoints[0].addresses[0] | Invalid | Invalid value: "127.64.0.1": may not be in the loopback range (127.0.0.0/8, ::1/128)
+            endpoints[1].addresses[0] | Invalid | Invalid value: "x": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)
+        "#]],
     );
 }
 
