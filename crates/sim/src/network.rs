@@ -1,6 +1,6 @@
 //! The way to the API server: up while the plane is, cut when it dies. Remembers what was acknowledged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use api_client::{Body, Error, MetaOnly, Request, Response, Transport};
@@ -28,7 +28,7 @@ pub(crate) struct Network {
 #[derive(Default)]
 pub(crate) struct Acks {
     pub(crate) versions: BTreeMap<String, u64>,
-    pub(crate) deleted: BTreeMap<String, bool>,
+    pub(crate) deleted: BTreeSet<String>,
     pub(crate) count: u64,
 }
 
@@ -59,7 +59,7 @@ impl Network {
 
     fn note_request(&self, head: &(Method, String)) {
         if head.0 == Method::DELETE {
-            self.acks().deleted.insert(object_of(&head.1).to_owned(), true);
+            self.acks().deleted.insert(object_of(&head.1).to_owned());
         }
     }
 

@@ -44,7 +44,6 @@ fn a_disk_that_lies_is_found() {
 #[test]
 fn a_disk_that_forgets_is_found() {
     assert!(is_found(Plant::RestoredBackup, &["acknowledged"], |plan| plan));
-    assert!(is_found(Plant::RestoredBackup, &["visible-is-durable"], |plan| plan));
 }
 
 #[test]

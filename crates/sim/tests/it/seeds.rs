@@ -40,12 +40,12 @@ fn a_release_in_place_keeps_every_promise_whatever_happens() {
 
 #[test]
 fn a_release_anew_keeps_its_budget_whatever_happens() {
-    check(seeds().step_by(10).map(|seed| Plan { update: Update::Recreate, ..Plan::rough(seed) }));
+    check(seeds().step_by(16).map(|seed| Plan { update: Update::Recreate, ..Plan::rough(seed) }));
 }
 
 #[test]
 fn two_hosts_that_do_not_know_of_each_other_do_no_harm() {
-    check(seeds().step_by(10).map(|seed| Plan { hosts: 2, crashes_max: 0, ..Plan::rough(seed + 7) }));
+    check(seeds().step_by(16).map(|seed| Plan { hosts: 2, crashes_max: 0, ..Plan::rough(seed + 7) }));
 }
 
 #[test]
@@ -58,13 +58,13 @@ fn on_a_good_day_a_release_is_quick() {
 
 #[test]
 fn the_same_seed_gives_the_same_log_byte_for_byte() {
-    for seed in [3, 4] {
-        let (a, b) = (run(&Plan::rough(seed)).log, run(&Plan::rough(seed)).log);
-        assert!(a.len() > 10_000, "the log says little: {a}");
-        let difference = a.lines().zip(b.lines()).find(|(a, b)| a != b);
-        assert_eq!(difference, None, "seed {seed}");
-        assert_eq!(a.len(), b.len(), "seed {seed}");
-    }
+    // A story in which the plane came up more than once.
+    let stories = (seeds().start..).map(|seed| (seed, run(&Plan::rough(seed)).log));
+    let crashed = stories.take(20).find(|(_, log)| log.matches("plane: up").count() > 2);
+    let (seed, a) = crashed.expect("one release in twenty meets two crashes");
+    let b = run(&Plan::rough(seed)).log;
+    assert_eq!(a.lines().zip(b.lines()).find(|(a, b)| a != b), None, "seed {seed}");
+    assert_eq!(a.len(), b.len(), "seed {seed}");
 }
 
 #[test]
