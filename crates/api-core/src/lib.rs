@@ -5,6 +5,7 @@
 
 mod apps;
 mod core;
+pub mod drain;
 mod pod;
 
 pub use apps::{

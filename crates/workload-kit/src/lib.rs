@@ -9,6 +9,7 @@
 //! What is absent: pulling images ahead, changing resources in place, restarts by a node daemon.
 
 pub mod census;
+pub mod drain;
 pub mod gate;
 pub mod ids;
 pub mod inplace;

@@ -1,0 +1,1 @@
+//! The minute that proves it.

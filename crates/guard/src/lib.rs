@@ -1,0 +1,1 @@
+//! Who may disturb running applications, how much and how fast.

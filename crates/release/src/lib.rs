@@ -1,0 +1,1 @@
+//! Release by cells and groups, and the drain of pods.
