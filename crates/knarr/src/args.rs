@@ -55,6 +55,9 @@ pub(crate) struct Nodes {
     /// Cells to spread the nodes over
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub(crate) cells: Vec<String>,
+    /// Seconds after which a process node that was not heard of counts as lost; its heartbeats follow. Simulated nodes: at least 40
+    #[arg(long, value_name = "SECONDS", default_value_t = 40, value_parser = clap::value_parser!(u32).range(2..))]
+    pub(crate) node_grace_period: u32,
     /// Zones to spread the nodes over
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub(crate) zones: Vec<String>,

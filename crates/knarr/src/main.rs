@@ -4,6 +4,7 @@
 
 mod agents;
 mod args;
+mod companion;
 mod home;
 mod install;
 mod kinds;

@@ -7,8 +7,9 @@ use controller_host::{Clients, HostConfig};
 use stdx::Env;
 use tokio::sync::watch;
 
-use crate::agents::{self, Agent};
+use crate::agents;
 use crate::args::{Nodes, Role, Server};
+use crate::companion::Companion;
 use crate::plane::Plane;
 use crate::{release, roles};
 
@@ -33,8 +34,14 @@ pub(crate) struct Args {
 impl Args {
     /// The API server alone.
     pub(crate) fn apiserver_only(server: Server) -> Args {
-        let nodes =
-            Nodes { nodes: 0, process_nodes: 0, catalogue: None, cells: Vec::new(), zones: Vec::new() };
+        let nodes = Nodes {
+            nodes: 0,
+            process_nodes: 0,
+            catalogue: None,
+            cells: Vec::new(),
+            node_grace_period: 40,
+            zones: Vec::new(),
+        };
         let without = Role::ALL.into_iter().filter(|r| *r != Role::Apiserver).collect();
         Args { server, kubeconfig: None, nodes, without, apply: None }
     }
@@ -58,7 +65,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let (stop, stopped) = watch::channel(false);
     let mut plane = Plane::open(&args.server, args.kubeconfig.clone(), &roles, &env, stopped).await?;
     start(&plane, &roles, &env, &args);
-    let agent = agent(&plane, &roles, &env, &args).await?;
+    let companions = agents(&plane, &roles, &env, &args).await?;
     greet(&plane, &args);
     let store = plane.server.store().clone();
     let outcome = tokio::select! {
@@ -77,9 +84,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     };
     eprintln!("stopping");
     let _ = stop.send(true);
-    if let Some(agent) = agent {
-        agent.stop(&env).await;
-    }
+    futures_util::future::join_all(companions.into_iter().map(|c| c.stop(&env))).await;
     plane.finish().await?;
     outcome
 }
@@ -111,20 +116,21 @@ fn start(plane: &Plane, roles: &[Role], env: &Env, args: &Args) {
     }
 }
 
-async fn agent(plane: &Plane, roles: &[Role], env: &Env, args: &Args) -> anyhow::Result<Option<Agent>> {
+async fn agents(plane: &Plane, roles: &[Role], env: &Env, args: &Args) -> anyhow::Result<Vec<Companion>> {
     if !roles.contains(&Role::Nodes) || args.nodes.process_nodes == 0 {
-        return Ok(None);
+        return Ok(Vec::new());
     }
-    let flags = agents::Args {
+    let wanted = agents::Wanted {
         kubeconfig: plane.agent_kubeconfig.clone(),
-        state_dir: plane.home.path("agents"),
+        dir: plane.home.path("agents"),
         block: plane.block,
         nodes: args.nodes.process_nodes,
         cells: args.nodes.cells.clone(),
         zones: args.nodes.zones.clone(),
         catalogue: args.nodes.catalogue.clone(),
+        grace_seconds: args.nodes.node_grace_period,
     };
-    Agent::ensure(flags, env).await.map(Some)
+    wanted.ensure(env).await
 }
 
 fn greet(plane: &Plane, args: &Args) {

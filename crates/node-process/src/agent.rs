@@ -20,6 +20,8 @@ pub struct AgentConfig {
     pub nodes: Vec<NodeConfig>,
     /// N of the cluster's block 127.N.0.0/16.
     pub block: u8,
+    /// Its share of the pod addresses, below [`crate::SHARES`], when several agents serve one cluster; all when alone.
+    pub share: Option<u8>,
     /// Images.
     pub catalogue: Catalogue,
     /// Where pods live; one agent per directory.
@@ -54,8 +56,8 @@ pub async fn agent_main(
     config: AgentConfig,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), AgentError> {
-    let AgentConfig { nodes, block, catalogue, state_dir, shim, log_listen, lease_renewal } = config;
-    let runtime = ProcessRuntime::open(&state_dir, block, catalogue, shim, env.clone())?;
+    let AgentConfig { nodes, block, share, catalogue, state_dir, shim, log_listen, lease_renewal } = config;
+    let runtime = ProcessRuntime::open(&state_dir, (block, share), catalogue, shim, env.clone())?;
     let agent = node_agent::Config {
         nodes,
         runtime: "process".to_owned(),

@@ -31,6 +31,7 @@ mod records;
 mod runtime;
 mod shim;
 
+pub use address::SHARES;
 pub use agent::{AgentConfig, AgentError, agent_main};
 pub use catalogue::{Catalogue, CatalogueError, Image};
 pub use runtime::{OpenError, ProcessRuntime};

@@ -81,13 +81,13 @@ struct Entry {
 }
 
 impl ProcessRuntime {
-    /// Opens the directory, and finds every pod that was left there.
+    /// Opens the directory, and finds every pod that was left there. New pods get addresses of the block, or of its share.
     ///
     /// # Errors
     /// When another agent holds the directory, or it cannot be read or written.
     pub fn open(
         dir: &Path,
-        block: u8,
+        (block, share): (u8, Option<u8>),
         catalogue: Catalogue,
         shim: Vec<String>,
         env: Env,
@@ -97,7 +97,7 @@ impl ProcessRuntime {
         let dir = dir.canonicalize().map_err(failed)?;
         let lock = lock(&dir)?;
         let meta = fs::metadata(&dir).map_err(failed)?;
-        let mut index = Index { pods: BTreeMap::new(), pool: Pool::new(block), seen: BTreeMap::new() };
+        let mut index = Index { pods: BTreeMap::new(), pool: Pool::new(block, share), seen: BTreeMap::new() };
         for pod in fs::read_dir(dir.join("pods")).map_err(failed)?.flatten() {
             if let Some(entry) = recover(&pod.path()) {
                 index.pool.keep(entry.record.address);

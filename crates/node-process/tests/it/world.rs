@@ -49,6 +49,7 @@ impl World {
         let config = AgentConfig {
             nodes: vec![NodeConfig { name: "n1".into(), cell: Some("rz1".into()), ..NodeConfig::default() }],
             block: self.block,
+            share: None,
             catalogue: catalogue(),
             state_dir: self.dir.join("state"),
             shim: vec![SHIM.into(), "shim".into()],
