@@ -2,22 +2,28 @@
 //!
 //! ```text
 //! objects of the API (+ pods, events, now) --> Progress   how far a workload has come and why it waits
+//!                                          --> Release    its groups and cells
 //!                                          --> describe   the page of one object
+//! notes of planners                        --> Answer     what holds an object
 //!                                          --> Table      aligned columns
 //! ```
 //!
 //! What is absent: requests, terminals, colours and clocks; the moment of looking is an argument.
 
 mod age;
+mod answer;
 mod bar;
 mod describe;
 mod progress;
+mod release;
 mod table;
 mod waits;
 
 pub use age::{age, human_duration};
+pub use answer::{Answer, Reason};
 pub use bar::bar;
 pub use describe::{Related, describe};
 pub use progress::{Progress, Stage, progress};
+pub use release::{CONFIRMED, Cell, Group, Release, WaitsFor, release};
 pub use table::Table;
 pub use waits::{Wait, waits};

@@ -53,6 +53,8 @@ pub fn progress(object: &Value) -> Option<Progress> {
     match object["kind"].as_str()? {
         "Deployment" => Some(deployment(object)),
         "CloneSet" => Some(cloneset(object)),
+        "CafeDeployment" => Some(cafe(object)),
+        "InPlaceSet" => Some(inplaceset(object)),
         "ReplicaSet" | "ReplicationController" => Some(replicaset(object)),
         "StatefulSet" => Some(statefulset(object)),
         "DaemonSet" => Some(daemonset(object)),
@@ -127,9 +129,16 @@ fn cloneset(object: &Value) -> Progress {
     if !is_seen(object) {
         return p;
     }
-    p.stage = if p.updated < p.target && paused == Some(&Value::Bool(true)) {
-        Stage::Paused
-    } else if p.replicas < p.desired {
+    p.stage = match p.updated < p.target && paused == Some(&Value::Bool(true)) {
+        true => Stage::Paused,
+        false => pods_of_set(&p),
+    };
+    p
+}
+
+/// What the pods of a set that is updated by partition are waiting for.
+fn pods_of_set(p: &Progress) -> Stage {
+    if p.replicas < p.desired {
         rolling(format!("{} of {} pods exist", p.replicas, p.desired))
     } else if p.updated < p.target {
         rolling(format!("{} of {} pods of this batch are updated", p.updated, p.target))
@@ -141,7 +150,27 @@ fn cloneset(object: &Value) -> Progress {
         rolling(format!("{} of {} pods are available", p.available, p.desired))
     } else {
         Stage::Done
-    };
+    }
+}
+
+fn cafe(object: &Value) -> Progress {
+    let mut p = base(object);
+    if !is_seen(object) {
+        return p;
+    }
+    if let Some(release) = crate::release(object) {
+        p.stage = release.stage(&p);
+    }
+    p
+}
+
+fn inplaceset(object: &Value) -> Progress {
+    let mut p = base(object);
+    let partition = object.pointer("/spec/strategy/partition").and_then(Value::as_i64).unwrap_or(0);
+    p.target = (p.desired - partition).clamp(0, p.desired);
+    if is_seen(object) {
+        p.stage = pods_of_set(&p);
+    }
     p
 }
 
@@ -279,6 +308,29 @@ mod tests {
         };
         assert_eq!(stage(cloneset(status(4))), Stage::Done);
         assert_eq!(stage(cloneset(status(3))), Stage::Rolling("3 of 4 updated pods are available".into()));
+    }
+
+    #[test]
+    fn a_cafe_deployment_waits_group_by_group() {
+        let at = |status: Value| {
+            stage(
+                json!({"kind": "CafeDeployment", "metadata": {"generation": 1}, "spec": {"replicas": 4}, "status": status}),
+            )
+        };
+        let groups = json!([{"name": "beta", "phase": "Done", "cells": [{"name": "a", "pods": 1}]},
+            {"name": "group-1", "phase": "Running", "updated": 2, "ready": 1, "cells": [{"name": "a", "pods": 3}]}]);
+        let with = |phase: &str| json!({"observedGeneration": 1, "phase": phase, "updatedAvailableReplicas": 4, "groups": groups});
+        assert_eq!(at(with("RollingOut")), Stage::Rolling("group group-1: 1 of 3 pods are through".into()));
+        assert_eq!(at(with("Paused")), Stage::Paused);
+        assert_eq!(at(with("Stable")), Stage::Done);
+        assert_eq!(
+            at(with("WaitingForConfirmation")),
+            Stage::Rolling("group beta is done and waits for confirmation".into())
+        );
+        let mut held = with("Held");
+        held["waitsFor"] = json!({"reason": "PodsFailing", "message": "a-1 keeps failing"});
+        assert_eq!(at(held), Stage::Failed("a-1 keeps failing".into()));
+        assert_eq!(at(json!({"observedGeneration": 0})), Stage::Unseen);
     }
 
     #[test]

@@ -33,7 +33,8 @@ pub fn describe(object: &Value, related: Related<'_>, now: Time) -> String {
     match object["kind"].as_str().unwrap_or_default() {
         "Pod" => pod::write(&mut page, object, now),
         "Node" => node::write(&mut page, object, related.pods),
-        "Deployment" | "CloneSet" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job" => {
+        "Deployment" | "CloneSet" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job" | "InPlaceSet"
+        | "CafeDeployment" => {
             workload::write(&mut page, object, related, now);
         }
         _ => generic::write(&mut page, object),

@@ -175,3 +175,30 @@ fn secrets_are_measured_and_not_shown() {
     let page = describe(&object, Related::default(), Time::from_secs(0));
     assert!(page.contains("key:  7 bytes") && !page.contains("aHVudGVyMg"), "{page}");
 }
+
+#[test]
+fn a_cafe_deployment_shows_its_groups_cells_and_how_to_go_on() {
+    let mut cafe = crate::release::tests::cafe();
+    cafe["spec"] = json!({"replicas": 10, "selector": {"matchLabels": {"app": "web"}},
+        "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "main", "image": "shop:v2"}]}}});
+    let page = describe(&cafe, Related::default(), Time::from_secs(700));
+    let from = page.find("Rollout:").unwrap();
+    let to = page.find("Pod Template:").unwrap();
+    expect![[r#"
+        Rollout:            [####----------------] group beta is done and waits for confirmation
+        Waits For:          <none>
+        Phase:              WaitingForConfirmation
+        Release Waits For:  group beta is done (for 88s)
+        To Go On:           knarr release confirm web (or annotate cafe.sofastack.io/upgrade-confirmed=true)
+        Groups:
+          GROUP     CellA   CellB   PODS   PHASE                    DONE               TOOK
+          beta      1       1       2      WaitingForConfirmation   [##########] 2/2   12s
+          group-1   2       2       4      Planned                  [----------] 0/4
+          group-2   2       2       4      Planned                  [----------] 0/4
+        Cells:
+          CELL    WANTED   UPDATED   AVAILABLE   MINIMUM   STATE
+          CellA   5        1         5           4         well
+          CellB   5        1         4           4         short
+    "#]]
+    .assert_eq(&page[from..to]);
+}

@@ -7,7 +7,7 @@ use super::Related;
 use super::meta::{conditions, controlled_by, head, selector, text};
 use super::page::Page;
 use super::template::{containers, labels, volumes};
-use crate::{Progress, Stage, bar, progress, waits};
+use crate::{CONFIRMED, Progress, Release, Stage, bar, human_duration, progress, release, waits};
 
 pub(super) fn write(page: &mut Page, object: &Value, related: Related<'_>, now: Time) {
     let spec = &object["spec"];
@@ -22,6 +22,9 @@ pub(super) fn write(page: &mut Page, object: &Value, related: Related<'_>, now: 
             page.list("Waits For", why.iter().map(ToString::to_string));
         }
     }
+    if let Some(release) = release(object) {
+        groups(page, object, &release, now);
+    }
     strategy(page, spec);
     page.section("Pod Template", |page| {
         let template = &spec["template"];
@@ -32,6 +35,25 @@ pub(super) fn write(page: &mut Page, object: &Value, related: Related<'_>, now: 
         volumes(page, &pod["volumes"]);
     });
     conditions(page, object);
+}
+
+/// The release by groups and cells, and what a person has to do about it.
+fn groups(page: &mut Page, object: &Value, release: &Release, now: Time) {
+    page.some("Phase", Some(&release.phase));
+    if let Some(w) = &release.waits_for {
+        let since = w.since.map_or(String::new(), |t| format!(" (for {})", human_duration(now.since(t))));
+        page.field("Release Waits For", format!("{}{since}", w.message));
+    }
+    if release.unconfirmed().is_some() {
+        let name = text(&object["metadata"]["name"]);
+        page.field("To Go On", format!("knarr release confirm {name} (or annotate {CONFIRMED}=true)"));
+    }
+    if !release.groups.is_empty() {
+        page.section("Groups", |page| page.block(&release.group_table(now).text()));
+    }
+    if !release.cells.is_empty() {
+        page.section("Cells", |page| page.block(&release.cell_table(false).text()));
+    }
 }
 
 fn counts(page: &mut Page, object: &Value, p: &Progress) {
