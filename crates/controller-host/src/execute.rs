@@ -22,6 +22,8 @@ pub(crate) struct Outcome {
     pub done: usize,
     /// What the caches will show.
     pub writes: Vec<Write>,
+    /// What became of each action, from the first on; those that are missing were not tried.
+    pub fates: Vec<reconcile::Outcome>,
     /// Why it was not carried out whole.
     pub failure: Option<Failed>,
 }
@@ -75,6 +77,7 @@ impl Executor {
     async fn batch(&self, actions: &[Action], outcome: &mut Outcome) {
         let results = join_all(actions.iter().map(|action| self.act(action))).await;
         for (action, result) in actions.iter().zip(results) {
+            outcome.fates.push(fate(&result));
             match result {
                 Ok(write) => {
                     outcome.writes.extend(write);
@@ -202,6 +205,16 @@ impl Executor {
 
     fn write_options(&self) -> WriteOptions {
         WriteOptions { manager: self.controller.to_owned(), ..WriteOptions::default() }
+    }
+}
+
+/// What a grant's keeper is told.
+pub(crate) fn fate(result: &Result<Option<Write>, Error>) -> reconcile::Outcome {
+    match result {
+        Ok(Some(Write::At { revision, .. })) => reconcile::Outcome::Done(Some(*revision)),
+        Ok(_) => reconcile::Outcome::Done(None),
+        Err(error) if is_unanswered(error) => reconcile::Outcome::Unknown,
+        Err(_) => reconcile::Outcome::Undone,
     }
 }
 

@@ -4,13 +4,15 @@
 //! mirrors ──Tiding──> owner { World, queues, expectations, brake, fuse } ──plan──> apply task ──Done──> owner
 //! ```
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use api_client::Class;
 use api_meta::{ObjectKey, ObjectMeta, Resource};
 use futures_util::FutureExt;
 use reconcile::{
-    Action, Brake, Expectations, Failure, Feed, Fuse, Mark, Permit, Queue, Row, Target, Verb, World,
+    Action, Brake, Expectations, Failure, Feed, Fuse, Mark, Permit, PermitRequest, Queue, Row, Target, Verb,
+    World,
 };
 use stdx::{Env, Time};
 use tokio::sync::mpsc;
@@ -26,6 +28,8 @@ use crate::{Clients, HostConfig, dynamic, tell};
 
 /// Changes taken in before keys are planned again.
 const TIDINGS_MAX: usize = 512;
+/// In whose name is mirrored what the permit alone judges by.
+const PERMIT: &str = "guard";
 /// Keys of one controller planned before changes are taken in again.
 const PLANS_MAX: usize = 64;
 
@@ -39,6 +43,8 @@ pub struct Host {
     pub(crate) whys: Arc<Whys>,
     pub(crate) world: World,
     pub(crate) mirrors: Vec<Mirror>,
+    /// Identities of objects that we are deleting: their end is no surprise.
+    farewells: BTreeSet<String>,
     pub(crate) lanes: Vec<Lane>,
     pub(crate) expectations: Expectations<Id>,
     pub(crate) brake: Brake,
@@ -78,6 +84,8 @@ pub(crate) struct Done {
     pub key: ObjectKey,
     pub about: Target,
     pub plan: reconcile::Plan,
+    /// The permits it was given, by the number of the action.
+    pub granted: Vec<(usize, PermitRequest)>,
     pub outcome: Outcome,
     pub began: Time,
 }
@@ -119,6 +127,10 @@ impl Host {
             let (queue, paces) = (Queue::new(), Default::default());
             lanes.push(Lane { row, queue, executor, feeds, at_work: 0, paces });
         }
+        for watch in permit.watches() {
+            watch.register(&mut world);
+            number_of(&mut mirrors, watch.feed());
+        }
         let (outbox, done) = mpsc::channel(config.workers.max(1) * lanes.len().max(1));
         let recorder = Recorder::start(&env, clients.clone(), metrics.clone());
         let fuse = Fuse::new(config.rates);
@@ -131,6 +143,7 @@ impl Host {
             whys: Arc::default(),
             world,
             mirrors,
+            farewells: BTreeSet::new(),
             lanes,
             expectations: Expectations::new(),
             brake: Brake::new(),
@@ -169,8 +182,10 @@ impl Host {
         let _duties = self.config.duties.then(start);
         let (inbox, mut tidings) = mpsc::channel(mirror::INBOX);
         for (number, mirror) in self.mirrors.iter().enumerate() {
-            let reader = mirror.readers.first().map_or(0, |(lane, _)| *lane);
-            let client = self.lanes[reader].executor.client.clone();
+            let client = match mirror.readers.first() {
+                Some((lane, _)) => self.lanes[*lane].executor.client.clone(),
+                None => (self.clients)(PERMIT),
+            };
             mirror::start(&self.env, client, number, mirror.feed.clone(), inbox.clone());
         }
         loop {
@@ -193,13 +208,14 @@ impl Host {
     fn take(&mut self, first: Tiding, more: &mut mpsc::Receiver<Tiding>) {
         let mut next = Some(first);
         for _ in 0..TIDINGS_MAX {
-            let Some(tiding) = next else { return };
+            let Some(tiding) = next.take() else { break };
             self.tiding(tiding);
             next = more.try_recv().ok();
         }
         if let Some(tiding) = next {
             self.tiding(tiding);
         }
+        self.permit.observe(&self.world, self.env.now());
     }
 
     fn tiding(&mut self, tiding: Tiding) {
@@ -209,19 +225,20 @@ impl Host {
                 self.brake.relisted(feed, before, gone, now);
             }
             Tiding::Change { feed, delta, version } => {
-                self.change(feed, delta);
+                self.change(feed, delta, version);
                 self.reached(feed, version);
             }
         }
     }
 
-    fn change(&mut self, number: usize, delta: api_client::Delta<reconcile::AnyObject>) {
+    fn change(&mut self, number: usize, delta: api_client::Delta<reconcile::AnyObject>, version: u64) {
         let feed = self.mirrors[number].feed.clone();
         let (old, new) = match delta {
             api_client::Delta::Applied(object) => (feed.apply(&mut self.world, object.clone()), Some(object)),
             api_client::Delta::Deleted(key) => (feed.remove(&mut self.world, &key), None),
             api_client::Delta::Synced(revision) => return feed.set_synced(&mut self.world, revision),
         };
+        let is_end = new.is_none() && version > 0;
         self.metrics.watched(&feed.resource().to_string(), feed.len(&self.world));
         let meta = |object: &Option<reconcile::AnyObject>| -> Option<ObjectMeta> {
             object.as_ref().and_then(|o| feed.meta(o)).cloned()
@@ -246,9 +263,14 @@ impl Host {
             (_, Some(after)) => after.is_terminating().then_some(&after.uid),
             (before, None) => before.as_ref().map(|b| &b.uid),
         };
-        if let Some(uid) = gone {
-            let free = self.expectations.gone(number, uid);
-            self.release(free);
+        let Some(uid) = gone else { return };
+        let free = self.expectations.gone(number, uid);
+        self.release(free);
+        let is_announced =
+            self.farewells.remove(uid) || before.as_ref().is_none_or(ObjectMeta::is_terminating);
+        if is_end && !is_announced {
+            let left = feed.len(&self.world);
+            self.brake.vanished(number, left, self.env.now());
         }
     }
 
@@ -308,8 +330,22 @@ impl Host {
     }
 
     /// Gives a granted plan to a task of its own.
-    pub(crate) fn hand_out(&mut self, lane: usize, key: ObjectKey, about: Target, plan: reconcile::Plan) {
+    pub(crate) fn hand_out(
+        &mut self,
+        lane: usize,
+        key: ObjectKey,
+        about: Target,
+        plan: reconcile::Plan,
+        granted: Vec<(usize, PermitRequest)>,
+    ) {
         let began = self.env.now();
+        for action in &plan.actions {
+            if let Action::Delete { target, .. } = action
+                && self.mirrors.iter().any(|m| is_same(&target.resource, m.feed.resource()))
+            {
+                self.farewells.insert(target.uid.clone());
+            }
+        }
         self.lanes[lane].at_work += 1;
         let (executor, outbox) = (self.lanes[lane].executor.clone(), self.outbox.clone());
         self.env.spawn("apply", async move {
@@ -323,7 +359,7 @@ impl Host {
                 ..Outcome::default()
             });
             // The owner has ended: nobody waits for the outcome.
-            let _ = outbox.send(Done { lane, key, about, plan, outcome, began }).await;
+            let _ = outbox.send(Done { lane, key, about, plan, granted, outcome, began }).await;
         });
     }
 
@@ -332,6 +368,7 @@ impl Host {
         self.expect(done.lane, &done.key, &done.outcome.writes);
         self.tell_done(&done);
         let now = self.env.now();
+        self.settle(&done, now);
         let took = now.since(done.began);
         match &done.outcome.failure {
             None => {
@@ -346,6 +383,22 @@ impl Host {
             Some(failed) => self.fail(&done, failed, now),
         }
         self.lanes[done.lane].queue.done(&done.key);
+    }
+
+    /// Tells the permit what became of its grants, and expects no end of what was not deleted.
+    fn settle(&mut self, done: &Done, now: Time) {
+        for (action, request) in &done.granted {
+            let is_lost = done.outcome.fates.is_empty() && done.outcome.failure.is_some();
+            let untried = if is_lost { reconcile::Outcome::Unknown } else { reconcile::Outcome::Undone };
+            let fate = done.outcome.fates.get(*action).copied().unwrap_or(untried);
+            self.permit.settle(request, fate, now);
+        }
+        for (number, action) in done.plan.actions.iter().enumerate() {
+            let fate = done.outcome.fates.get(number).copied().unwrap_or(reconcile::Outcome::Undone);
+            if let (Action::Delete { target, .. }, reconcile::Outcome::Undone) = (action, fate) {
+                self.farewells.remove(&target.uid);
+            }
+        }
     }
 
     fn fail(&mut self, done: &Done, failed: &Failed, now: Time) {
@@ -415,14 +468,19 @@ impl Mirror {
     }
 }
 
-/// The number of the mirror of a kind; a new one when nobody has asked for it yet.
+/// The number of the mirror of a kind, which gets a reader.
 fn mirror_of(mirrors: &mut Vec<Mirror>, feed: &Feed, reader: (usize, usize)) -> usize {
-    let number = mirrors.iter().position(|m| m.feed.is_same(feed)).unwrap_or_else(|| {
-        mirrors.push(Mirror { feed: feed.clone(), readers: Vec::new(), reached: 0 });
-        mirrors.len() - 1
-    });
+    let number = number_of(mirrors, feed);
     mirrors[number].readers.push(reader);
     number
+}
+
+/// The number of the mirror of a kind; a new one when nobody has asked for it yet.
+fn number_of(mirrors: &mut Vec<Mirror>, feed: &Feed) -> usize {
+    mirrors.iter().position(|m| m.feed.is_same(feed)).unwrap_or_else(|| {
+        mirrors.push(Mirror { feed: feed.clone(), readers: Vec::new(), reached: 0 });
+        mirrors.len() - 1
+    })
 }
 
 fn is_same(a: &Resource, b: &Resource) -> bool {

@@ -3,12 +3,15 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use api_meta::ObjectKey;
-use reconcile::{Action, Note, PermitRequest, Plan, Severity, Target, Verdict};
+use reconcile::{Note, PermitRequest, Plan, Severity, Target, Verdict};
 use stdx::Time;
 
 use crate::host::{Done, Host, is_own_status};
 use crate::pace::Pace;
 use crate::tell;
+
+/// What is left of a plan, why the rest is held, and the permits by the number of the action.
+type Granted = (Plan, Option<Note>, Vec<(usize, PermitRequest)>);
 
 impl Host {
     /// Looks at a key that was taken from its queue.
@@ -36,6 +39,7 @@ impl Host {
     fn forget(&mut self, lane: usize, key: &ObjectKey) {
         let lane = &mut self.lanes[lane];
         self.world.set_failure(lane.row.name, key, None);
+        self.world.set_held(lane.row.name, key, None, self.env.now());
         self.whys.clear(lane.row.name, key);
         lane.paces.remove(key);
         lane.queue.forget(key);
@@ -48,7 +52,8 @@ impl Host {
         if let Some(at) = plan.wake {
             self.lanes[lane].queue.add_at(key.clone(), at);
         }
-        let (plan, held) = self.grant(lane, &about, plan, now);
+        let (plan, held, granted) = self.grant(lane, &about, plan, now);
+        self.world.set_held(controller, key, held.as_ref().map(|h| h.message.as_str()), now);
         self.tell_planned(lane, key, &about, &plan, held);
         if plan.is_quiet() {
             self.metrics.reconciled(controller, "success", self.env.now().since(now));
@@ -60,9 +65,12 @@ impl Host {
             return lane.queue.done(key);
         }
         if self.is_restless(lane, key, now) {
+            for (_, request) in &granted {
+                self.permit.settle(request, reconcile::Outcome::Undone, now);
+            }
             return;
         }
-        self.hand_out(lane, key.clone(), about, plan);
+        self.hand_out(lane, key.clone(), about, plan, granted);
     }
 
     /// Slows down a key whose plans never come to an end: a planner that undoes its own work, or two that fight.
@@ -88,19 +96,24 @@ impl Host {
         }
     }
 
-    /// Cuts a plan at the first action that is not granted; the object's own status is written all the same.
-    fn grant(&mut self, lane: usize, about: &Target, mut plan: Plan, now: Time) -> (Plan, Option<Note>) {
+    /// Cuts a plan at the first action that is not granted; the object's own status is written all the same. Gives back
+    /// the permits by the number of the action.
+    fn grant(&mut self, lane: usize, about: &Target, mut plan: Plan, now: Time) -> Granted {
         let mut held = None;
-        let mut kept = Vec::new();
+        let (mut kept, mut granted) = (Vec::new(), Vec::new());
         let mut cut = plan.actions.len();
         for (number, action) in std::mem::take(&mut plan.actions).into_iter().enumerate() {
-            if held.is_none()
-                && let Verdict::Held { reason, retry_after } = self.ask(lane, about, &action, now)
-            {
-                self.metrics.held(self.lanes[lane].row.name);
-                self.lanes[lane].queue.add_at(about.key.clone(), now + retry_after);
-                held = Some(Note::new(Severity::Why, "Held", reason));
-                cut = number;
+            let request = PermitRequest::of(self.lanes[lane].row.name, &about.key.to_string(), &action);
+            if let Some(request) = request.filter(|_| held.is_none()) {
+                match self.ask(lane, &request, now) {
+                    Verdict::Granted => granted.push((number, request)),
+                    Verdict::Held { reason, retry_after } => {
+                        self.metrics.held(self.lanes[lane].row.name);
+                        self.lanes[lane].queue.add_at(about.key.clone(), now + retry_after);
+                        held = Some(Note::new(Severity::Why, "Held", reason));
+                        cut = number;
+                    }
+                }
             }
             if held.is_none() || is_own_status(&action, about) {
                 kept.push(action);
@@ -109,24 +122,26 @@ impl Host {
         plan.actions = kept;
         // What was to be told after a cut action stays untold.
         plan.after.values_mut().filter(|action| **action >= cut).for_each(|action| *action = usize::MAX);
-        (plan, held)
+        (plan, held, granted)
     }
 
-    fn ask(&mut self, lane: usize, about: &Target, action: &Action, now: Time) -> Verdict {
+    fn ask(&mut self, lane: usize, request: &PermitRequest, now: Time) -> Verdict {
         let lane = &self.lanes[lane];
-        let Some(request) = PermitRequest::of(lane.row.name, &about.key.to_string(), action) else {
-            return Verdict::Granted;
-        };
         for number in &lane.feeds {
             let collection = self.mirrors[*number].feed.resource().to_string();
             if let Some((reason, until)) = self.brake.holds(*number, &collection, now) {
                 return Verdict::Held { reason, retry_after: until.since(now) };
             }
         }
-        match self.permit.ask(&request, now) {
-            Verdict::Granted => self.fuse.ask(request.controller, request.risk, now),
-            held => held,
+        match self.permit.ask(request, Some(&self.world), now) {
+            Verdict::Granted => {}
+            held => return held,
         }
+        let fused = self.fuse.ask(request.controller, request.risk, now);
+        if fused != Verdict::Granted {
+            self.permit.settle(request, reconcile::Outcome::Undone, now);
+        }
+        fused
     }
 
     /// Tells what is true whether or not the plan is carried out, once as long as it stays the same.

@@ -10,9 +10,11 @@
 //! Invariants: a plan leaves no choice to the executor; every action is fenced by identity or version, so that a late or
 //! doubled executor cannot move the world backwards. What is absent: kinds, transports, logging.
 
+mod brake;
 mod budget;
 mod expect;
 mod feed;
+mod fuse;
 mod permit;
 mod plan;
 mod queue;
@@ -21,11 +23,13 @@ pub mod testing;
 mod thinker;
 mod world;
 
+pub use brake::{Brake, DOUBT, LOSS_MIN, VANISH_WINDOW, VANISHED_MIN};
 pub use budget::Budget;
 pub use expect::{Expectations, Mark};
 pub use feed::{AnyObject, Decoded, Feed};
-pub use permit::{AllowAll, Brake, DOUBT, Fuse, LOSS_MIN, Permit, PermitRequest, Rate, Rates, Verdict};
+pub use fuse::{Fuse, Rate, Rates};
+pub use permit::{AllowAll, Outcome, Permit, PermitRequest, Verdict};
 pub use plan::{Action, Form, Note, Plan, Propagation, Risk, Severity, Target};
 pub use queue::{BACKOFF_MAX, BACKOFF_MIN, Queue};
 pub use thinker::{Permission, Row, Thinker, Watch};
-pub use world::{Cache, Failure, Verb, World};
+pub use world::{Cache, Failure, Held, Verb, World};

@@ -5,12 +5,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api_meta::{Object, ObjectKey, Resource};
+use stdx::Time;
 
 /// Mirrors of the collections that the registered thinkers read.
 #[derive(Default)]
 pub struct World {
     caches: BTreeMap<TypeId, Box<dyn Any + Send + Sync>>,
     failures: BTreeMap<(&'static str, ObjectKey), Failure>,
+    held: BTreeMap<(&'static str, ObjectKey), Held>,
+}
+
+/// Why the last plan of a key was not permitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// In the user's words.
+    pub reason: String,
+    /// Since when, for this reason.
+    pub since: Time,
 }
 
 /// Why the last plan of a key could not be carried out.
@@ -64,6 +75,28 @@ impl World {
                 self.failures.remove(&id);
             }
         }
+    }
+
+    /// The keys whose last plan was not permitted, with the reason, in order of thinker and key.
+    pub fn held(&self) -> impl Iterator<Item = (&'static str, &ObjectKey, &Held)> {
+        self.held.iter().map(|((thinker, key), held)| (*thinker, key, held))
+    }
+
+    /// Notes whether a plan was held back and why; the executor's business.
+    pub fn set_held(&mut self, thinker: &'static str, key: &ObjectKey, reason: Option<&str>, now: Time) {
+        let id = (thinker, key.clone());
+        let Some(reason) = reason else {
+            self.held.remove(&id);
+            return;
+        };
+        if self.held.get(&id).is_none_or(|held| held.reason != reason) {
+            self.held.insert(id, Held { reason: reason.to_owned(), since: now });
+        }
+    }
+
+    /// Whether the kind is known to this world.
+    pub fn knows<T: Object>(&self) -> bool {
+        self.caches.contains_key(&TypeId::of::<T>())
     }
 
     /// The mirror of a kind.

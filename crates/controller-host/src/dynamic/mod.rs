@@ -90,7 +90,7 @@ impl Duty {
     /// Asks for the permission to act; says how long to wait when it is not granted.
     fn ask(&mut self, workload: &str, action: &Action, now: Time) -> Result<(), Duration> {
         let Some(request) = PermitRequest::of(self.controller, workload, action) else { return Ok(()) };
-        let verdict = match self.permit.ask(&request, now) {
+        let verdict = match self.permit.ask(&request, None, now) {
             Verdict::Granted => self.fuse.ask(request.controller, request.risk, now),
             held => held,
         };

@@ -139,7 +139,8 @@ async fn done_actions_are_told_as_events() {
 struct Until(Time);
 
 impl Permit for Until {
-    fn ask(&self, request: &PermitRequest, now: Time) -> Verdict {
+    fn ask(&self, request: &PermitRequest, world: Option<&World>, now: Time) -> Verdict {
+        assert!(world.is_some_and(|w| w.cache::<Pod>().len() == 3), "it sees the host's mirrors");
         assert_eq!((request.workload.as_str(), request.namespace.as_str()), ("shop/cart", "shop"));
         if now >= self.0 {
             return Verdict::Granted;
@@ -306,4 +307,70 @@ fn the_kinds_of_a_row_are_known() {
     let row = Row::of::<ReplicaSets>();
     assert_eq!(row.primary, ReplicaSet::RESOURCE);
     assert_eq!(row.watches.len(), 2);
+}
+
+/// Deletes 60 of 100 sets behind the host's back, one watch event each, and then asks for a scale-in.
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_loses_most_objects_stops_removals_for_a_second_look() {
+    let server = Server::new();
+    start(&server);
+    (0..100).for_each(|n| server.put(SETS, set(&format!("empty-{n}"), 0)));
+    server.put(SETS, set("till", 3));
+    pass(5).await;
+    let client = Client::new(Arc::new(server.clone()), "somebody");
+    for n in 0..60 {
+        let name = format!("empty-{n}");
+        let options = api_client::DeleteOptions::default();
+        client.delete(&ReplicaSet::RESOURCE, ("shop", &name), &options).await.unwrap();
+    }
+    pass(1).await;
+    server.edit(SETS, "shop", "till", |s| s["spec"]["replicas"] = json!(1));
+    pass(10).await;
+    assert_eq!(server.list(PODS).len(), 3);
+    pass(30).await;
+    assert_eq!(server.list(PODS).len(), 1);
+}
+
+/// Grants everything and writes down what it hears.
+#[derive(Default)]
+struct Ears(std::sync::Mutex<Vec<String>>);
+
+impl Permit for Ears {
+    fn ask(&self, request: &PermitRequest, _: Option<&World>, _: Time) -> Verdict {
+        self.0.lock().unwrap().push(format!("ask {}", request.risk.name()));
+        Verdict::Granted
+    }
+
+    fn settle(&self, _: &PermitRequest, outcome: reconcile::Outcome, _: Time) {
+        let outcome = match outcome {
+            reconcile::Outcome::Done(_) => "done",
+            reconcile::Outcome::Undone => "undone",
+            reconcile::Outcome::Unknown => "unknown",
+        };
+        self.0.lock().unwrap().push(outcome.to_owned());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_grants_hears_what_became_of_every_grant() {
+    let server = Server::new();
+    let ears = Arc::new(Ears::default());
+    start_with(&server, vec![Row::of::<ReplicaSets>()], ears.clone(), HostConfig::alone());
+    server.put(SETS, set("cart", 4));
+    pass(5).await;
+    let mut refusals = 2;
+    server.refuse(move |method, _| {
+        if method != "DELETE" || refusals == 0 {
+            return None;
+        }
+        refusals -= 1;
+        Some(Status::failure(Reason::Forbidden, "not today"))
+    });
+    server.edit(SETS, "shop", "cart", |s| s["spec"]["replicas"] = json!(1));
+    pass(20).await;
+    let heard = ears.0.lock().unwrap().clone();
+    let count = |what: &str| heard.iter().filter(|h| *h == what).count();
+    assert_eq!(count("ask pod removals"), count("done") + count("undone"), "{heard:?}");
+    assert_eq!((count("done"), server.list(PODS).len()), (3, 1), "{heard:?}");
+    assert!(count("undone") >= 2, "{heard:?}");
 }
