@@ -32,22 +32,32 @@ impl Object for CloneSet {
 impl CloneSet {
     /// The desired state with all defaults, or everything that is wrong with it.
     pub fn read_spec(&self) -> Result<CloneSetSpec, Vec<Cause>> {
-        let mut whole = serde_json::json!({
-            "apiVersion": CloneSet::RESOURCE.api_version(),
-            "kind": "CloneSet",
-            "metadata": {"name": self.metadata.name},
-            "spec": self.spec,
-        });
-        without_nulls(&mut whole);
-        default_cloneset(&mut whole);
-        let causes = validate_create(&whole);
-        if !causes.is_empty() {
-            return Err(causes);
-        }
-        serde_json::from_value(whole["spec"].take()).map_err(|e| {
-            vec![Cause { reason: "FieldValueInvalid".into(), message: e.to_string(), field: "spec".into() }]
-        })
+        read_spec(&CloneSet::RESOURCE, &self.metadata, &self.spec, default_cloneset, validate_create)
     }
+}
+
+/// A desired state as it came, with defaults, checked and typed; or everything that is wrong with it.
+pub(crate) fn read_spec<T: serde::de::DeserializeOwned>(
+    resource: &Resource,
+    meta: &ObjectMeta,
+    spec: &Value,
+    default: fn(&mut Value),
+    validate: fn(&Value) -> Vec<Cause>,
+) -> Result<T, Vec<Cause>> {
+    let mut whole = serde_json::json!({
+        "apiVersion": resource.api_version(),
+        "kind": resource.kind,
+        "metadata": {"name": meta.name},
+        "spec": spec,
+    });
+    without_nulls(&mut whole);
+    default(&mut whole);
+    let causes = validate(&whole);
+    if !causes.is_empty() {
+        return Err(causes);
+    }
+    serde_json::from_value(whole["spec"].take())
+        .map_err(|e| vec![crate::validate::cause("FieldValueInvalid", "spec", e.to_string())])
 }
 
 /// Drops null members: clients written in Go send them for what is unset.

@@ -35,7 +35,8 @@ fn default_rolling(rolling: &mut Map<String, Value>, policy: &Value) {
     fill(rolling, "maxSurge", json!(0));
 }
 
-fn fill(map: &mut Map<String, Value>, key: &str, value: Value) {
+/// Sets a member that is absent, null or empty text.
+pub(crate) fn fill(map: &mut Map<String, Value>, key: &str, value: Value) {
     let unset = map.get(key).is_none_or(|v| v.is_null() || v == "");
     if unset {
         map.insert(key.to_owned(), value);
@@ -43,7 +44,7 @@ fn fill(map: &mut Map<String, Value>, key: &str, value: Value) {
 }
 
 /// The object at `key`, made when absent; nothing when something else is there.
-fn object<'a>(map: &'a mut Map<String, Value>, key: &str) -> Option<&'a mut Map<String, Value>> {
+pub(crate) fn object<'a>(map: &'a mut Map<String, Value>, key: &str) -> Option<&'a mut Map<String, Value>> {
     fill(map, key, json!({}));
     map.get_mut(key).and_then(Value::as_object_mut)
 }

@@ -1,4 +1,4 @@
-//! Labels, annotations, conditions and finalizers of apps.kruise.io, spelled once.
+//! Labels, annotations, conditions and finalizers, spelled once: those of apps.kruise.io, and in [`cafe`] those of releases by cells.
 
 /// API group.
 pub const GROUP: &str = "apps.kruise.io";
@@ -40,3 +40,35 @@ pub const PREDOWNLOAD_TIMEOUT: &str = "apps.kruise.io/image-predownload-timeout-
 pub const PREDOWNLOAD_MIN_READY: &str = "apps.kruise.io/image-predownload-min-updated-ready-pods";
 /// v1alpha1 annotation that keeps v1beta1's `podUpdatePolicy` while the type is `OnDelete`, which v1alpha1 cannot say together.
 pub const POD_UPDATE_POLICY: &str = "knarr.dev/cloneset-pod-update-policy";
+
+/// Words of releases by cells and groups.
+pub mod cafe {
+    /// API group.
+    pub const GROUP: &str = "apps.cafe.cloud.alipay.com";
+    /// Node label that draws a cell.
+    pub const CELL_LABEL: &str = "cafe.sofastack.io/cell";
+    /// Node label that draws a zone.
+    pub const ZONE_LABEL: &str = "cafe.sofastack.io/zone";
+    /// Node label that draws a zone where [`ZONE_LABEL`] is absent.
+    pub const ZONE_LABEL_FALLBACK: &str = "topology.kubernetes.io/zone";
+    /// Label of a pod set and its pods: the cell they are kept in.
+    pub const UNIT_LABEL: &str = "cafe.sofastack.io/deploy-unit";
+    /// Label of a pod set and its pods: name of the CafeDeployment.
+    pub const NAME_LABEL: &str = "cafe.sofastack.io/cafe-deployment";
+    /// Label of a pod: revision of the CafeDeployment that it was made from, or brought to.
+    pub const REVISION_LABEL: &str = "cafe.sofastack.io/revision";
+    /// Annotation of a CafeDeployment: `"false"` when a group is done and waits, `"true"` to go on with the next one.
+    pub const CONFIRMED: &str = "cafe.sofastack.io/upgrade-confirmed";
+    /// Annotation of a CafeDeployment: go back to this revision, by name, or to the `previous` one.
+    pub const ROLLBACK_TO: &str = "knarr.dev/rollback-to";
+    /// Annotation of a CafeDeployment: what becomes of a release whose pods fail: `Hold` (default) or `RollBack`.
+    pub const ON_FAILURE: &str = "knarr.dev/on-failure";
+    /// Annotation of a CafeDeployment: pods that stay available in each cell, as a number or a share (rounded up).
+    pub const CELL_MIN_AVAILABLE: &str = "knarr.dev/cell-min-available";
+    /// Annotation of a CafeDeployment, written by its controller: `RELEASE/GROUP`, the last group that was started. It is
+    /// written together with the removal of [`CONFIRMED`], so that no crash can make one confirmation count twice.
+    pub const STARTED_GROUP: &str = "knarr.dev/started-group";
+    /// Annotation of a CafeDeployment, written by its controller: the revision it went back from by itself, the one it
+    /// went back to, and why, as JSON `{"from", "to", "reason", "why"}`.
+    pub const ROLLED_BACK: &str = "knarr.dev/rolled-back";
+}

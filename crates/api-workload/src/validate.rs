@@ -9,7 +9,7 @@ use crate::convert;
 
 /// Everything wrong with a new CloneSet of either version, defaults applied. Field paths are those of its own version.
 pub fn validate_create(value: &Value) -> Vec<Cause> {
-    in_own_version(value, |beta| Checks::default().whole(beta))
+    in_own_version(value, |beta| Checks::of("cloneset").whole(beta))
 }
 
 /// Everything wrong with a changed CloneSet; both of the same version, defaults applied.
@@ -19,7 +19,7 @@ pub fn validate_update(new: &Value, old: &Value) -> Vec<Cause> {
         Err(message) => return vec![cause("FieldValueInvalid", "spec", message)],
     };
     in_own_version(new, |beta| {
-        let mut checks = Checks::default();
+        let mut checks = Checks::of("cloneset");
         checks.change(&beta["spec"], &old["spec"]);
         checks.whole(beta)
     })
@@ -47,12 +47,25 @@ fn in_own_version(value: &Value, check: impl FnOnce(&Value) -> Vec<Cause>) -> Ve
     causes
 }
 
-fn cause(reason: &str, field: &str, message: impl Into<String>) -> Cause {
+pub(crate) fn cause(reason: &str, field: &str, message: impl Into<String>) -> Cause {
     Cause { reason: reason.to_owned(), message: message.into(), field: field.to_owned() }
 }
 
-#[derive(Default)]
-struct Checks(Vec<Cause>);
+/// One cause for each member of the spec that may not change and did.
+pub(crate) fn unchanged(new: &Value, old: &Value, members: &[&str]) -> Vec<Cause> {
+    let changed = members.iter().filter(|m| new["spec"][**m] != old["spec"][**m]);
+    let told = |m: &&str| {
+        let message = format!("Invalid value: {}: field is immutable", new["spec"][*m]);
+        cause("FieldValueInvalid", &format!("spec.{m}"), message)
+    };
+    changed.map(told).collect()
+}
+
+/// What was found wrong so far, and the kind as messages call it.
+pub(crate) struct Checks {
+    kind: &'static str,
+    causes: Vec<Cause>,
+}
 
 /// Members of the spec in v1beta1.
 const SPEC_FIELDS: [&str; 10] = [
@@ -68,39 +81,40 @@ const SPEC_FIELDS: [&str; 10] = [
     "progressDeadlineSeconds",
 ];
 
+/// Checks that kinds with a selector and a template share.
 impl Checks {
-    fn whole(mut self, value: &Value) -> Vec<Cause> {
+    /// Nothing found yet.
+    pub(crate) fn of(kind: &'static str) -> Checks {
+        Checks { kind, causes: Vec::new() }
+    }
+
+    /// Everything found.
+    pub(crate) fn done(self) -> Vec<Cause> {
+        self.causes
+    }
+
+    /// Members of the spec that the kind does not have.
+    pub(crate) fn known_fields(&mut self, value: &Value, known: &[&str]) {
         let empty = Map::new();
         let spec = value["spec"].as_object().unwrap_or(&empty);
-        for key in spec.keys().filter(|k| !SPEC_FIELDS.contains(&k.as_str())) {
+        for key in spec.keys().filter(|k| !known.contains(&k.as_str())) {
             self.add("FieldValueForbidden", &format!("spec.{key}"), "Forbidden: unknown field");
         }
-        let spec = &value["spec"];
-        self.non_negative("spec.replicas", &spec["replicas"]);
-        self.non_negative("spec.minReadySeconds", &spec["minReadySeconds"]);
-        self.non_negative("spec.revisionHistoryLimit", &spec["revisionHistoryLimit"]);
-        self.selector(spec);
-        self.template(&spec["template"]);
-        self.pods_to_delete(&spec["scaleStrategy"]["podsToDelete"]);
-        self.share("spec.scaleStrategy.maxUnavailable", &spec["scaleStrategy"]["maxUnavailable"], 0);
-        self.update_strategy(&spec["updateStrategy"], replicas(spec));
-        self.deadline(spec);
-        self.0
     }
 
-    fn add(&mut self, reason: &str, field: &str, message: impl Into<String>) {
-        self.0.push(cause(reason, field, message));
+    pub(crate) fn add(&mut self, reason: &str, field: &str, message: impl Into<String>) {
+        self.causes.push(cause(reason, field, message));
     }
 
-    fn required(&mut self, field: &str) {
+    pub(crate) fn required(&mut self, field: &str) {
         self.add("FieldValueRequired", field, "Required value");
     }
 
-    fn invalid(&mut self, field: &str, value: &Value, why: &str) {
+    pub(crate) fn invalid(&mut self, field: &str, value: &Value, why: &str) {
         self.add("FieldValueInvalid", field, format!("Invalid value: {value}: {why}"));
     }
 
-    fn non_negative(&mut self, field: &str, value: &Value) {
+    pub(crate) fn non_negative(&mut self, field: &str, value: &Value) {
         match value {
             Value::Null => {}
             _ if value.as_i64().is_some_and(|n| (0..=i64::from(i32::MAX)).contains(&n)) => {}
@@ -111,7 +125,7 @@ impl Checks {
         }
     }
 
-    fn selector(&mut self, spec: &Value) {
+    pub(crate) fn selector(&mut self, spec: &Value) {
         if spec["selector"].is_null() {
             return self.required("spec.selector");
         }
@@ -122,7 +136,8 @@ impl Checks {
         match parsed.selector() {
             Err(e) => self.invalid("spec.selector", &spec["selector"], &e.to_string()),
             Ok(s) if s.is_empty() => {
-                self.invalid("spec.selector", &spec["selector"], "empty selector is invalid for cloneset");
+                let why = format!("empty selector is invalid for {}", self.kind);
+                self.invalid("spec.selector", &spec["selector"], &why);
             }
             Ok(s) => {
                 let labels = &spec["template"]["metadata"]["labels"];
@@ -137,7 +152,7 @@ impl Checks {
         }
     }
 
-    fn template(&mut self, template: &Value) {
+    pub(crate) fn template(&mut self, template: &Value) {
         if template.is_null() {
             return self.required("spec.template");
         }
@@ -170,9 +185,26 @@ impl Checks {
             self.add("FieldValueNotSupported", "spec.template.spec.restartPolicy", message);
         }
         if !spec["activeDeadlineSeconds"].is_null() {
-            let message = "Forbidden: activeDeadlineSeconds in cloneset is not Supported";
+            let message = format!("Forbidden: activeDeadlineSeconds in {} is not Supported", self.kind);
             self.add("FieldValueForbidden", "spec.template.spec.activeDeadlineSeconds", message);
         }
+    }
+}
+
+impl Checks {
+    fn whole(mut self, value: &Value) -> Vec<Cause> {
+        self.known_fields(value, &SPEC_FIELDS);
+        let spec = &value["spec"];
+        self.non_negative("spec.replicas", &spec["replicas"]);
+        self.non_negative("spec.minReadySeconds", &spec["minReadySeconds"]);
+        self.non_negative("spec.revisionHistoryLimit", &spec["revisionHistoryLimit"]);
+        self.selector(spec);
+        self.template(&spec["template"]);
+        self.pods_to_delete(&spec["scaleStrategy"]["podsToDelete"]);
+        self.share("spec.scaleStrategy.maxUnavailable", &spec["scaleStrategy"]["maxUnavailable"], 0);
+        self.update_strategy(&spec["updateStrategy"], replicas(spec));
+        self.deadline(spec);
+        self.done()
     }
 
     fn pods_to_delete(&mut self, names: &Value) {
