@@ -6,6 +6,7 @@
 //!                                          --> describe   the page of one object
 //! notes of planners                        --> Answer     what holds an object
 //!                                          --> Table      aligned columns
+//!                                          --> board      parts of a page, and what changed in them
 //! ```
 //!
 //! What is absent: requests, terminals, colours and clocks; the moment of looking is an argument.
@@ -13,6 +14,7 @@
 mod age;
 mod answer;
 mod bar;
+pub mod board;
 mod describe;
 mod progress;
 mod release;
@@ -26,4 +28,4 @@ pub use describe::{Related, describe};
 pub use progress::{Progress, Stage, progress};
 pub use release::{CONFIRMED, Cell, Group, Release, WaitsFor, release};
 pub use table::Table;
-pub use waits::{Wait, waits};
+pub use waits::{Wait, waits, warnings};
