@@ -45,8 +45,13 @@ pub const DEADLINE_POLICY: &str = "knarr.dev/drain-deadline-policy";
 
 /// The gate that takes this pod out of service; none when its readiness is its node's business alone.
 pub fn gate(pod: &Pod) -> Option<&'static str> {
+    gates(pod).next()
+}
+
+/// All gates that it lists and that controllers hold. Any of them, closed, takes it out of service.
+pub fn gates(pod: &Pod) -> impl Iterator<Item = &'static str> {
     let lists = |gate: &&str| pod.spec.readiness_gates.iter().any(|g| g.condition_type == **gate);
-    [SERVICE_READY, INPLACE_READY].into_iter().find(lists)
+    [SERVICE_READY, INPLACE_READY].into_iter().filter(lists)
 }
 
 /// Whether traffic components may protect the pod: it can be taken out of service, and nobody has opted out.

@@ -58,10 +58,12 @@ impl Policy {
 pub fn progress(pod: &Pod, now: Time) -> Progress {
     let waits_for: Vec<String> =
         drain::protections(pod).map(|f| f[drain::PROTECTION.len()..].to_owned()).collect();
-    let Some(gate) = drain::gate(pod).filter(|_| drain::takes_part(pod) && !waits_for.is_empty()) else {
+    if waits_for.is_empty() || !drain::takes_part(pod) {
         return Progress::Free;
-    };
-    let Some(closed) = pod.condition(gate).filter(|c| c.status == "False") else {
+    }
+    // A pod may list several gates; its workload closes its own, others theirs. One is enough.
+    let closed = drain::gates(pod).filter_map(|g| pod.condition(g)).filter(|c| c.status == "False");
+    let Some(closed) = closed.min_by_key(|c| c.last_transition_time) else {
         return Progress::InService;
     };
     let since = closed.last_transition_time;
@@ -78,9 +80,15 @@ fn seconds(pod: &Pod, annotation: &str) -> Option<u64> {
 }
 
 /// Status patch that closes a pod's gate for a reason, and Ready with it, so that no traffic waits for the node to notice.
+/// A gate that is closed already keeps its time: the deadline counts from the first reason.
 pub fn close(pod: &Pod, gate: &str, reason: &str, now: Time) -> Value {
-    let mut conditions =
-        vec![json!({"type": gate, "status": "False", "reason": reason, "lastTransitionTime": now})];
+    let old = pod.condition(gate);
+    let since = old.filter(|c| c.status == "False").and_then(|c| c.last_transition_time).unwrap_or(now);
+    let mut closed = json!({"type": gate, "status": "False", "reason": reason, "lastTransitionTime": since});
+    if old.is_some_and(|c| !c.message.is_empty()) {
+        closed["message"] = Value::Null;
+    }
+    let mut conditions = vec![closed];
     if pod.is_ready() {
         let message = format!("the status of pod readiness gate \"{gate}\" is not \"True\"");
         conditions.push(json!({

@@ -6,8 +6,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use stdx::Time;
 
-/// Reason of a closed gate.
+use crate::drain;
+
+/// Reason of a gate that is closed to change the pod.
 pub const STARTED: &str = "StartInPlaceUpdate";
+/// Reason of a gate that is closed to delete the pod once its traffic has ended.
+pub const LEAVING: &str = "DrainBeforeDelete";
+/// Reason of a gate that is open again because traffic did not end in time; its message is the revision not gone to.
+pub const OVERDUE: &str = "DrainOverdue";
 
 /// Whether the pod lists the gate.
 pub fn is_listed(pod: &Pod, gate: &str) -> bool {
@@ -27,19 +33,27 @@ pub fn needs_opening(pod: &Pod) -> bool {
     is_listed(pod, names::INPLACE_READY) && !open
 }
 
-/// Status patch that takes the pod out of service: gate and Ready False together, so that no traffic waits for the node to notice.
-pub fn close(pod: &Pod, now: Time) -> Value {
-    let mut conditions = vec![json!({
-        "type": names::INPLACE_READY, "status": "False", "reason": STARTED, "lastTransitionTime": now,
-    })];
-    if pod.is_ready() {
-        let message =
-            format!("the status of pod readiness gate \"{}\" is not \"True\"", names::INPLACE_READY);
-        conditions.push(json!({
-            "type": "Ready", "status": "False", "reason": "ReadinessGatesNotReady", "message": message, "lastTransitionTime": now,
-        }));
-    }
-    json!({"status": {"conditions": conditions}})
+/// Whether the in-place gate was closed to delete the pod.
+pub fn is_closed_to_leave(pod: &Pod) -> bool {
+    pod.condition(names::INPLACE_READY).is_some_and(|c| c.status == "False" && c.reason == LEAVING)
+}
+
+/// The revision that the pod did not go to, because traffic did not end in time.
+pub fn refused(pod: &Pod) -> Option<&str> {
+    let open = pod.condition(names::INPLACE_READY).filter(|c| c.status == "True" && c.reason == OVERDUE)?;
+    Some(open.message.as_str())
+}
+
+/// Status patch that takes the pod out of service for a reason: gate and Ready False together.
+pub fn close(pod: &Pod, reason: &str, now: Time) -> Value {
+    drain::close(pod, names::INPLACE_READY, reason, now)
+}
+
+/// Status patch that opens the gate of a pod whose traffic did not end in time, and remembers what it was closed for.
+pub fn give_back(revision: &str, now: Time) -> Value {
+    json!({"status": {"conditions": [{
+        "type": names::INPLACE_READY, "status": "True", "reason": OVERDUE, "message": revision, "lastTransitionTime": now,
+    }]}})
 }
 
 /// Status patch that opens the gate; the node sets Ready itself.

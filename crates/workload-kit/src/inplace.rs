@@ -1,12 +1,15 @@
 //! Changing a pod where it is: which changes allow it, the patch, and when it is complete.
 //!
-//! One pod goes through four writes, each fenced by the version that was judged, so that a crash between any two of them
+//! One pod goes through three writes, each fenced by the version that was judged, so that a crash between any two of them
 //! is continued from what is stored:
 //!
 //! ```text
-//! status: gate False ──> pod: images, revision label, record, state Updating ──> (node restarts) ──> status: gate True ──> pod: state Normal
-//!                              └─ with a grace period: record and pending images first, images when it is over
+//! status: gate False ──> (traffic ends) ──> pod: images, revision label, record ──> (node restarts) ──> status: gate True
+//!                                                 └─ with a grace period: record and pending images first, images when it is over
 //! ```
+//!
+//! The gate says that a pod is being changed. The state label says it too where a hook waits for it, or where there is no
+//! gate: then the second write sets it to Updating, and a fourth one ends it.
 //!
 //! The record is OpenKruise's annotation, with two further fields of ours that it ignores: the container ids before the
 //! change, and images of an update that was replaced before it was complete.
@@ -329,11 +332,13 @@ pub struct Start<'a> {
     pub change: &'a Change,
     /// Seconds between unready and the change.
     pub grace_seconds: i32,
+    /// The state it is brought into, when that changes.
+    pub state: Option<State>,
     /// The moment.
     pub now: Time,
 }
 
-/// Strategic patch that begins an in-place update: revision, record and state, and the images unless a grace period
+/// Strategic patch that begins an in-place update: revision, record, state if any, and the images unless a grace period
 /// holds them back.
 pub fn start(start: &Start<'_>) -> Value {
     let mut images = start.change.images.clone();
@@ -437,10 +442,12 @@ fn metadata_patch(start: &Start<'_>) -> Value {
     for (key, value) in revision::labels(start.revision) {
         labels.insert(key.to_owned(), json!(value));
     }
-    labels.insert(names::LIFECYCLE_STATE_LABEL.to_owned(), json!(State::Updating.as_str()));
     let mut annotations: Map<String, Value> =
         start.change.annotations.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
-    annotations.insert(names::LIFECYCLE_TIMESTAMP.to_owned(), json!(start.now));
+    if let Some(state) = &start.state {
+        labels.insert(names::LIFECYCLE_STATE_LABEL.to_owned(), json!(state.as_str()));
+        annotations.insert(names::LIFECYCLE_TIMESTAMP.to_owned(), json!(start.now));
+    }
     if start.pod.metadata.annotations.contains_key(names::INPLACE_STATE_OLD) {
         annotations.insert(names::INPLACE_STATE_OLD.to_owned(), Value::Null);
     }

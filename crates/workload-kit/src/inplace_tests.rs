@@ -98,8 +98,14 @@ fn patched(pod: &Pod, patch: &Value) -> Pod {
 
 fn begin(pod: &Pod, image: &str, grace_seconds: i32) -> (Pod, Value) {
     let change = Change { images: [("main".to_owned(), image.to_owned())].into(), ..Change::default() };
-    let patch =
-        start(&Start { pod, revision: "web-abc", change: &change, grace_seconds, now: Time::from_secs(60) });
+    let patch = start(&Start {
+        pod,
+        revision: "web-abc",
+        change: &change,
+        grace_seconds,
+        state: Some(State::Updating),
+        now: Time::from_secs(60),
+    });
     (patched(pod, &patch), patch)
 }
 
@@ -217,6 +223,7 @@ fn a_container_still_under_way_is_waited_for_by_the_next_update() {
         revision: "w-2",
         change: &change,
         grace_seconds: 0,
+        state: Some(State::Updating),
         now: Time::from_secs(61),
     });
     let mut second = patched(&first, &patch);
@@ -246,6 +253,7 @@ fn containers_with_a_higher_priority_go_first() {
         revision: "w-1",
         change: &change,
         grace_seconds: 0,
+        state: Some(State::Updating),
         now: Time::from_secs(0),
     });
     let mut first = patched(&old, &patch);

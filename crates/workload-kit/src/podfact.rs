@@ -1,6 +1,6 @@
 //! What a workload asks about one of its pods.
 
-use api_core::{ContainerStatus, Pod};
+use api_core::{ContainerStatus, Pod, drain};
 use api_workload::names;
 use stdx::Time;
 
@@ -15,9 +15,13 @@ pub fn is_ready(pod: &Pod, min_ready_seconds: i32, now: Time) -> bool {
         && pod.is_available(min_ready_seconds, now)
 }
 
-/// Whether the pod counts as available: it serves, and no hook is awaited.
+/// Whether the pod counts as available: it serves, no hook is awaited, all traffic that it had before is back, and nobody
+/// asks for it to leave service.
 pub fn is_available(pod: &Pod, min_ready_seconds: i32, now: Time) -> bool {
-    State::of(pod).is_settled() && is_ready(pod, min_ready_seconds, now)
+    State::of(pod).is_settled()
+        && is_ready(pod, min_ready_seconds, now)
+        && drain::requests(pod).next().is_none()
+        && drain::is_back(pod)
 }
 
 /// When a pod that is ready but too young becomes available by time alone.

@@ -7,6 +7,7 @@
 //! What is absent: effects, clocks, other kinds than CloneSet, and the release of several workloads together.
 
 pub mod cloneset;
+pub mod set;
 
 /// The planners of this crate, for the host's table.
 pub fn rows() -> Vec<reconcile::Row> {

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use api_core::ControllerRevision;
 use api_meta::{Object, OwnerReference};
-use api_workload::{CloneSet, CloneSetSpec, names};
+use api_workload::{CloneSetSpec, names};
 use reconcile::{Action, Form, Risk, Target};
 use serde_json::{Map, Value, json};
 use workload_kit::revision::{self, Found, Wanted};
 
-use super::Observed;
+use super::{Observed, Set};
 
 /// The two revisions that pods are compared with.
 #[derive(Clone, Debug)]
@@ -59,10 +59,10 @@ pub(super) fn resolve(seen: &Observed, spec: &CloneSetSpec) -> Result<History, B
 }
 
 /// How the pods, claims and revisions of a set refer to it.
-pub(super) fn owner_reference(set: &CloneSet) -> OwnerReference {
+pub(super) fn owner_reference(set: &Set) -> OwnerReference {
     OwnerReference {
-        api_version: CloneSet::RESOURCE.api_version(),
-        kind: CloneSet::RESOURCE.kind.to_string(),
+        api_version: set.resource.api_version(),
+        kind: set.resource.kind.to_string(),
         name: set.metadata.name.clone(),
         uid: set.metadata.uid.clone(),
         controller: Some(true),

@@ -1,20 +1,45 @@
-//! What a decision about a CloneSet depends on.
+//! What a decision about a set depends on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api_core::{ControllerRevision, Node, PersistentVolumeClaim, Pod};
-use api_meta::{Cause, ObjectKey, Round};
-use api_workload::{CloneSet, CloneSetSpec, names};
-use reconcile::{Failure, Permission, Plan, Thinker, Watch, World};
-use stdx::Time;
+use api_meta::{Cause, ObjectKey, ObjectMeta, Resource, Round};
+use api_workload::{CloneSetSpec, CloneSetStatus};
+use reconcile::{Failure, Target, World};
+use serde_json::Value;
 use workload_kit::{ids, podfact, revision};
+
+/// The set itself, whatever its kind.
+#[derive(Clone, Debug)]
+pub struct Set {
+    /// Its kind.
+    pub resource: Resource,
+    /// Its metadata.
+    pub metadata: ObjectMeta,
+    /// Its status as last written, in the form that has all fields of all kinds.
+    pub status: CloneSetStatus,
+    /// How its kind writes a status.
+    pub form: fn(&CloneSetStatus) -> Value,
+}
+
+impl Set {
+    /// The set in exactly the version seen.
+    pub(super) fn target(&self) -> Target {
+        Target {
+            resource: self.resource.clone(),
+            key: self.metadata.key(),
+            uid: self.metadata.uid.clone(),
+            revision: Some(self.metadata.revision()),
+        }
+    }
+}
 
 /// Everything a plan depends on; built only from caches.
 #[derive(Clone, Debug)]
 pub struct Observed {
     /// The set.
-    pub set: Arc<CloneSet>,
+    pub set: Set,
     /// Its desired state with defaults, or what is wrong with it.
     pub spec: Result<CloneSetSpec, Vec<Cause>>,
     /// Its active pods.
@@ -37,67 +62,38 @@ pub struct Observed {
     pub failure: Option<Failure>,
 }
 
-/// The CloneSet controller.
-pub enum Controller {}
-
-impl Thinker for Controller {
-    type Primary = CloneSet;
-    type Observed = Observed;
-    const NAME: &'static str = "cloneset-controller";
-
-    fn watches() -> Vec<Watch> {
-        vec![
-            Watch::owned::<Pod>(names::GROUP, "CloneSet"),
-            Watch::owned::<ControllerRevision>(names::GROUP, "CloneSet"),
-            Watch::owned::<PersistentVolumeClaim>(names::GROUP, "CloneSet"),
-            Watch::silent::<Node>(),
-        ]
-    }
-
-    fn permissions() -> Vec<Permission> {
-        let rule = |group, resource, verbs| Permission { group, resource, verbs };
-        vec![
-            rule("", "pods", &["create", "patch", "delete"]),
-            rule("", "pods/status", &["patch"]),
-            rule("", "persistentvolumeclaims", &["create", "patch", "delete"]),
-            rule("apps", "controllerrevisions", &["create", "patch", "delete"]),
-            rule(names::GROUP, "clonesets", &["patch"]),
-            rule(names::GROUP, "clonesets/status", &["patch"]),
-            rule(names::GROUP, "clonesets/finalizers", &["update"]),
-        ]
-    }
-
-    fn observe(world: &World, key: &ObjectKey) -> Option<Observed> {
-        let set = world.cache::<CloneSet>().get(key)?.clone();
-        let failure = world.failure(Controller::NAME, key).cloned();
-        let spec = set.read_spec();
+impl Observed {
+    /// Gathers what belongs to the set. `claims` are the volume claims that it owns, for kinds that have any.
+    pub(crate) fn of(
+        world: &World,
+        set: Set,
+        spec: Result<CloneSetSpec, Vec<Cause>>,
+        claims: Vec<Arc<PersistentVolumeClaim>>,
+        failure: Option<Failure>,
+    ) -> Observed {
+        let mut revisions: Vec<_> =
+            world.cache::<ControllerRevision>().owned_by(&set.metadata.uid).cloned().collect();
+        revision::sort(&mut revisions);
         let mut seen = Observed {
-            set: set.clone(),
+            set,
+            spec: Err(Vec::new()),
             pods: Vec::new(),
             leaving: Vec::new(),
             strays: Vec::new(),
-            revisions: world.cache::<ControllerRevision>().owned_by(&set.metadata.uid).cloned().collect(),
+            revisions,
             taken: BTreeSet::new(),
-            claims: Vec::new(),
+            claims,
             ids: Vec::new(),
             nodes: BTreeMap::new(),
             failure,
-            spec: Err(Vec::new()),
         };
-        revision::sort(&mut seen.revisions);
         if let Ok(spec) = &spec {
             seen.gather(world, spec);
         }
         seen.spec = spec;
-        Some(seen)
+        seen
     }
 
-    fn plan(seen: &Observed, now: Time) -> Plan {
-        super::plan(seen, now)
-    }
-}
-
-impl Observed {
     fn gather(&mut self, world: &World, spec: &CloneSetSpec) {
         let uid = &self.set.metadata.uid;
         let selector = spec.selector.selector().unwrap_or_default();
@@ -109,8 +105,6 @@ impl Observed {
             };
             list.push(pod.clone());
         }
-        let claims = world.cache::<PersistentVolumeClaim>().owned_by(uid);
-        self.claims = claims.filter(|c| !c.metadata.is_terminating()).cloned().collect();
         self.ids = self.free_ids(world, spec);
         self.taken = self.taken_names(world, spec);
         if !super::pods::topologies(&spec.template).is_empty() {

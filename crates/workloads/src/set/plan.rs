@@ -1,11 +1,11 @@
 //! The decision about one set at one moment.
 
-use reconcile::{Action, Plan, Target};
-use serde_json::json;
+use reconcile::{Action, Plan};
 use stdx::Time;
 
 use super::history::WriteFirst;
 use super::refresh::Decided;
+use super::scale::Scale;
 use super::update::Update;
 use super::view::View;
 use super::{Observed, claim, history, refresh, scale, status, tidy, update};
@@ -29,15 +29,16 @@ pub fn plan(seen: &Observed, now: Time) -> Plan {
     let is_status_written = !plan.is_quiet();
     plan.extend(claim::steps(&view));
     let mut touched = update.chosen;
-    for action in scale.actions.iter().chain(&update.plan.actions) {
+    touched.extend(scale.leaving);
+    for action in scale.plan.actions.iter().chain(&update.plan.actions) {
         touched.insert(action.key().name);
     }
-    let creates = scale.actions.iter().any(|a| matches!(a, Action::Create { .. }));
+    let creates = scale.plan.actions.iter().any(|a| matches!(a, Action::Create { .. }));
     if creates && !is_status_written {
         // Creation has no fence of its own: it is for the set as seen, or not at all.
-        plan.act(Action::Require { target: Target::at(&*seen.set) });
+        plan.act(Action::Require { target: seen.set.target() });
     }
-    plan.extend(scale);
+    plan.extend(scale.plan);
     plan.extend(update.plan);
     plan.extend(refresh::steps(&view, &touched, decided));
     if !is_status_written {
@@ -66,10 +67,11 @@ fn harmless_first(plan: Plan) -> Plan {
 }
 
 /// Scales; updates only when there was nothing to scale.
-fn act(view: &View<'_>) -> (Plan, Update, Decided) {
+fn act(view: &View<'_>) -> (Scale, Update, Decided) {
     let scale = scale::steps(view);
-    if scale.is_quiet() {
-        return (scale, update::steps(view), Decided::Yes);
+    if scale.plan.is_quiet() {
+        let update = update::steps(view, &scale.leaving);
+        return (scale, update, Decided::Yes);
     }
     (scale, Update::default(), Decided::NotYet)
 }
@@ -82,7 +84,7 @@ fn revision_first(seen: &Observed, first: WriteFirst) -> Plan {
     if collisions != seen.set.status.collision_count {
         let mut status = seen.set.status.clone();
         status.collision_count = collisions;
-        plan.act(Action::status(Target::at(&*seen.set), json!(status)));
+        plan.act(Action::status(seen.set.target(), (seen.set.form)(&status)));
     }
     plan
 }

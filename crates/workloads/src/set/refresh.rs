@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use api_core::Pod;
 use api_workload::{LifecycleHook, names};
 use reconcile::{Action, Plan, Risk};
+use serde_json::Value;
 use workload_kit::gate;
 use workload_kit::inplace::{self, Progress};
 use workload_kit::lifecycle::{self, State};
 use workload_kit::revision;
 
+use super::drain::{Drains, Way};
 use super::update::{patch, settle};
 use super::view::{Member, View};
 
@@ -25,9 +26,10 @@ pub(super) enum Decided {
 /// Carries on with all members but those in `touched`.
 pub(super) fn steps(view: &View<'_>, touched: &BTreeSet<String>, decided: Decided) -> Plan {
     let mut plan = Plan::new();
+    let mut drains = Drains::default();
     let (mut status, mut main) = (Vec::new(), Vec::new());
     for member in view.members.iter().filter(|m| !touched.contains(m.name())) {
-        match next(view, member, decided, &mut plan) {
+        match next(view, member, decided, &mut drains, &mut plan) {
             Some(Action::Patch { subresource: "status", target, form, body, risk }) => {
                 status.push(Action::Patch { subresource: "status", target, form, body, risk });
             }
@@ -37,10 +39,17 @@ pub(super) fn steps(view: &View<'_>, touched: &BTreeSet<String>, decided: Decide
     }
     // Of one sort together: the executor sends neighbours at once.
     status.into_iter().chain(main).for_each(|action| plan.act(action));
+    drains.tell(&mut plan);
     plan
 }
 
-fn next(view: &View<'_>, member: &Member, decided: Decided, plan: &mut Plan) -> Option<Action> {
+fn next(
+    view: &View<'_>,
+    member: &Member,
+    decided: Decided,
+    drains: &mut Drains,
+    plan: &mut Plan,
+) -> Option<Action> {
     let pod = &member.pod;
     if is_at_rest(member) {
         return None;
@@ -54,19 +63,30 @@ fn next(view: &View<'_>, member: &Member, decided: Decided, plan: &mut Plan) -> 
                 plan.wake_at(due);
                 None
             }
-            _ => Some(patch(pod, "", inplace::finish_grace(pod, &pending, view.now), Risk::Restart)),
+            _ => change(view, member, drains, inplace::finish_grace(pod, &pending, view.now)),
         },
         Progress::Running(_) => None,
         Progress::NextBatch(record) => {
-            Some(patch(pod, "", inplace::next_batch(pod, &record, view.now), Risk::Restart))
+            change(view, member, drains, inplace::next_batch(pod, &record, view.now))
         }
         Progress::Idle => {
             let is_begun = gate::is_closed_to_update(pod) && !member.is_new;
             if is_begun && decided == Decided::NotYet {
                 return None;
             }
-            open_gates(view, pod).or_else(|| move_on(view, member))
+            open_gates(view, member).or_else(|| move_on(view, member))
         }
+    }
+}
+
+/// Changes further containers of a pod that is out of traffic since its first ones; should anybody have sent it traffic
+/// since, that ends first.
+fn change(view: &View<'_>, member: &Member, drains: &mut Drains, body: Value) -> Option<Action> {
+    let pod = &member.pod;
+    match drains.way(member) {
+        Way::Free => Some(patch(pod, "", body, Risk::Restart)),
+        Way::Close => Some(patch(pod, "status", gate::close(pod, gate::STARTED, view.now), Risk::Restart)),
+        Way::Wait => None,
     }
 }
 
@@ -74,13 +94,21 @@ fn next(view: &View<'_>, member: &Member, decided: Decided, plan: &mut Plan) -> 
 fn is_at_rest(member: &Member) -> bool {
     let pod = &member.pod;
     let shared = gate::is_listed(pod, names::KRUISE_READY) && pod.condition(names::KRUISE_READY).is_none();
-    member.state.is_settled() && !gate::needs_opening(pod) && !shared && !inplace::has_pending(pod)
+    member.state.is_settled() && !needs_opening(member) && !shared && !inplace::has_pending(pod)
+}
+
+/// Whether the gate is to be opened: not while somebody else wants the pod out of service, and not to forget that the pod
+/// refused a revision it still is not at.
+fn needs_opening(member: &Member) -> bool {
+    let keeps_refusal = gate::refused(&member.pod).is_some() && !member.is_new;
+    gate::needs_opening(&member.pod) && !member.is_requested && !keeps_refusal
 }
 
 /// Opens the gates that nothing holds closed.
-fn open_gates(view: &View<'_>, pod: &Pod) -> Option<Action> {
+fn open_gates(view: &View<'_>, member: &Member) -> Option<Action> {
+    let pod = &member.pod;
     let shared = gate::first_shared(pod, view.now);
-    let own = gate::needs_opening(pod).then(|| gate::open(pod, view.now));
+    let own = needs_opening(member).then(|| gate::open(pod, view.now));
     let body = match (own, shared) {
         (Some(mut own), Some(mut shared)) => {
             if let (Some(a), Some(b)) =

@@ -1,28 +1,47 @@
 //! How many pods: creates the missing, deletes the surplus and those marked, as far as budgets allow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api_core::{PersistentVolumeClaim, Pod};
-use reconcile::{Action, Form, Note, Plan, Risk, Severity, Target};
+use reconcile::{Action, Note, Plan, Risk, Severity, Target};
 use workload_kit::census::Diffs;
 use workload_kit::gate::{self, Hold};
 use workload_kit::lifecycle::{self, State};
 use workload_kit::{order, podfact, revision};
 
+use super::drain::{Drains, Way};
 use super::pods;
+use super::update::patch;
 use super::view::{Member, View, listed, why};
 
 /// Name of the hold that the preDelete hook has on the shared gate.
 pub(super) const PRE_DELETE: &str = "preDeleteHook";
 
+/// What scaling does now.
+#[derive(Default)]
+pub(super) struct Scale {
+    /// Actions and notes.
+    pub plan: Plan,
+    /// Pods out of traffic that are still to be deleted, by name: nobody else touches them.
+    pub leaving: BTreeSet<String>,
+}
+
 /// Creates or deletes.
-pub(super) fn steps(view: &View<'_>) -> Plan {
+pub(super) fn steps(view: &View<'_>) -> Scale {
+    let diffs = view.diffs();
+    let surplus = surplus(view, &diffs);
+    let goes = |m: &&Member| m.is_marked || m.state == State::PreparingDelete;
+    let gone = view.members.iter().filter(goes).chain(surplus.iter().copied());
+    let leaving = gone.filter(|m| m.is_leaving()).map(|m| m.name().to_owned()).collect();
+    Scale { plan: decide(view, diffs, &surplus), leaving }
+}
+
+fn decide(view: &View<'_>, mut diffs: Diffs, surplus: &[&Member]) -> Plan {
     let regretted = cancel_deletions(view);
     if !regretted.is_quiet() {
         return regretted;
     }
-    let mut diffs = view.diffs();
     if diffs.up > 0 {
         return create(view, &diffs);
     }
@@ -37,7 +56,7 @@ pub(super) fn steps(view: &View<'_>) -> Plan {
     let allowed = within_budget(view, &marked, &mut diffs, &mut plan);
     delete(view, &allowed, &mut plan);
     if plan.is_quiet() && diffs.down > 0 {
-        scale_in(view, &mut diffs, hooked.len() + marked.len(), &mut plan);
+        scale_in(view, surplus, &mut diffs, hooked.len() + marked.len(), &mut plan);
     }
     plan
 }
@@ -63,13 +82,7 @@ fn cancel_deletions(view: &View<'_>) -> Plan {
 
 /// Patch that brings a pod into a state.
 pub(super) fn set_state(pod: &Arc<Pod>, state: &State, view: &View<'_>) -> Action {
-    Action::Patch {
-        target: Target::at(&**pod),
-        subresource: "",
-        form: Form::Strategic,
-        body: lifecycle::state_patch(state, view.now),
-        risk: Risk::None,
-    }
+    patch(pod, "", lifecycle::state_patch(state, view.now), Risk::None)
 }
 
 fn create(view: &View<'_>, diffs: &Diffs) -> Plan {
@@ -132,7 +145,7 @@ fn within_budget<'m>(
     allowed
 }
 
-fn scale_in(view: &View<'_>, diffs: &mut Diffs, leaving: usize, plan: &mut Plan) {
+fn scale_in(view: &View<'_>, surplus: &[&Member], diffs: &mut Diffs, leaving: usize, plan: &mut Plan) {
     if leaving > 0 {
         let message = format!(
             "held: scaling in by {} waits until {leaving} pods that are to be deleted are gone",
@@ -141,15 +154,20 @@ fn scale_in(view: &View<'_>, diffs: &mut Diffs, leaving: usize, plan: &mut Plan)
         plan.note(why("ScaleInWaits", message));
         return;
     }
+    let allowed = within_budget(view, surplus, diffs, plan);
+    delete(view, &allowed, plan);
+}
+
+/// The members to scale in by, those at the old revision first as far as the partition asks.
+fn surplus<'m>(view: &'m View<'_>, diffs: &Diffs) -> Vec<&'m Member> {
     let total = usize::try_from(diffs.down).unwrap_or(0);
     let old = usize::try_from(diffs.down_old).unwrap_or(0).min(total);
     let mut chosen = choose(view, false, old);
     chosen.extend(choose(view, true, total - chosen.len()));
-    let allowed = within_budget(view, &chosen, diffs, plan);
-    delete(view, &allowed, plan);
+    chosen
 }
 
-/// The `count` most dispensable members of one side.
+/// The `count` most dispensable members of one side. Whose drain has begun goes first, so that a choice once made stands.
 fn choose<'m>(view: &'m View<'_>, is_new: bool, count: usize) -> Vec<&'m Member> {
     if count == 0 {
         return Vec::new();
@@ -158,12 +176,13 @@ fn choose<'m>(view: &'m View<'_>, is_new: bool, count: usize) -> Vec<&'m Member>
         view.members.iter().filter(|m| m.is_new == is_new).map(|m| m.pod.clone()).collect();
     let ranks = order::ranks(&side, &pods::topologies(&view.spec.template), |n| view.seen.nodes.get(n));
     let is_available = |pod: &Pod| podfact::is_available(pod, view.spec.min_ready_seconds, view.now);
-    let sorted = order::by_worth(&side, is_available, &ranks);
+    let mut sorted = order::by_worth(&side, is_available, &ranks);
+    sorted.sort_by_key(|pod| !gate::is_closed_to_leave(pod));
     let by_name: BTreeMap<&str, &Member> = view.members.iter().map(|m| (m.name(), m)).collect();
     sorted.iter().take(count).filter_map(|p| by_name.get(p.metadata.name.as_str()).copied()).collect()
 }
 
-/// Deletes members with their claims; those with a preDelete hook wait for it first.
+/// Deletes members with their claims; those with a preDelete hook wait for it first, those in traffic for its end.
 fn delete(view: &View<'_>, members: &[&Member], plan: &mut Plan) {
     let hook = view.spec.lifecycle.pre_delete.as_ref();
     let (hooked, free): (Vec<&Member>, Vec<&Member>) =
@@ -172,13 +191,7 @@ fn delete(view: &View<'_>, members: &[&Member], plan: &mut Plan) {
     for member in &hooked {
         let hold = gate::hold(&member.pod, &Hold::hook(PRE_DELETE), true, view.now).filter(|_| mark);
         match hold {
-            Some(body) => plan.act(Action::Patch {
-                target: Target::at(&*member.pod),
-                subresource: "status",
-                form: Form::Strategic,
-                body,
-                risk: Risk::Restart,
-            }),
+            Some(body) => plan.act(patch(&member.pod, "status", body, Risk::Restart)),
             None if member.state != State::PreparingDelete => {
                 plan.act(set_state(&member.pod, &State::PreparingDelete, view));
             }
@@ -188,9 +201,18 @@ fn delete(view: &View<'_>, members: &[&Member], plan: &mut Plan) {
             }
         }
     }
+    let mut drains = Drains::default();
     for member in free {
-        delete_one(view, member, plan);
+        match drains.way(member) {
+            Way::Free => delete_one(view, member, plan),
+            Way::Close => {
+                let body = gate::close(&member.pod, gate::LEAVING, view.now);
+                plan.act(patch(&member.pod, "status", body, Risk::Restart));
+            }
+            Way::Wait => {}
+        }
     }
+    drains.tell(plan);
 }
 
 fn delete_one(view: &View<'_>, member: &Member, plan: &mut Plan) {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use api_core::drain;
 use api_meta::{Cause, Condition, set_condition};
 use api_workload::{CloneSetStatus, UpdateType};
-use reconcile::{Action, Note, Plan, Severity, Target, Verb};
-use serde_json::json;
+use reconcile::{Action, Note, Plan, Severity, Verb};
 use stdx::Time;
+use workload_kit::drain::Progress;
 use workload_kit::{inplace, podfact};
 
 use super::Observed;
@@ -22,6 +23,7 @@ pub(super) fn steps(view: &View<'_>, impossible: &[String]) -> Plan {
     status.conditions = view.seen.set.status.conditions.clone();
     failures(view, impossible, &mut status, &mut plan);
     stuck(view, &mut status, &mut plan);
+    called_back(view, &mut status, &mut plan);
     progressing(view, &mut status, &mut plan);
     wake_when_available(view, &mut plan);
     if let Some(action) = write(view.seen, &status) {
@@ -47,7 +49,9 @@ pub(super) fn invalid(seen: &Observed, causes: &[Cause], now: Time) -> Plan {
 
 /// The whole status when anything in it changes.
 fn write(seen: &Observed, status: &CloneSetStatus) -> Option<Action> {
-    (*status != seen.set.status).then(|| Action::status(Target::at(&*seen.set), json!(status)))
+    let set = &seen.set;
+    let body = (set.form)(status);
+    (body != (set.form)(&set.status)).then(|| Action::status(set.target(), body))
 }
 
 fn counts(view: &View<'_>) -> CloneSetStatus {
@@ -150,7 +154,8 @@ fn stuck(view: &View<'_>, status: &mut CloneSetStatus, plan: &mut Plan) {
 
 fn stuck_because(view: &View<'_>, member: &Member, plan: &mut Plan) -> Option<String> {
     let pod = &member.pod;
-    if podfact::is_ready(pod, 0, view.now) {
+    let is_ready = podfact::is_ready(pod, 0, view.now);
+    if is_ready && drain::is_back(pod) {
         return None;
     }
     let place = match pod.spec.node_name.as_str() {
@@ -160,14 +165,44 @@ fn stuck_because(view: &View<'_>, member: &Member, plan: &mut Plan) -> Option<St
     if let Some(trouble) = podfact::trouble(pod) {
         return Some(format!("{}{place} ({trouble})", member.name()));
     }
+    match &member.drain {
+        Progress::Draining { .. } => return None,
+        Progress::Overdue { waits_for, .. } => {
+            return Some(format!(
+                "{}{place} (its drain is overdue: {})",
+                member.name(),
+                waits_for.join(" and ")
+            ));
+        }
+        Progress::Free | Progress::InService => {}
+    }
     let began = inplace::record(pod).and_then(Result::ok).and_then(|r| r.update_timestamp);
-    let lost = pod.condition("Ready").filter(|c| c.status == "False").and_then(|c| c.last_transition_time);
-    let since = began.into_iter().chain(lost).chain(pod.metadata.creation_timestamp).max()?;
+    let turned =
+        pod.condition("Ready").filter(|c| c.status != "Unknown").and_then(|c| c.last_transition_time);
+    let since = began.into_iter().chain(turned).chain(pod.metadata.creation_timestamp).max()?;
     if since + STUCK_AFTER > view.now {
         plan.wake_at(since + STUCK_AFTER);
         return None;
     }
-    Some(format!("{}{place} (not ready for {} s)", member.name(), STUCK_AFTER.as_secs()))
+    let what = if is_ready { "ready, but its traffic is not back" } else { "not ready" };
+    Some(format!("{}{place} ({what} for {} s)", member.name(), STUCK_AFTER.as_secs()))
+}
+
+/// DrainOverdue: pods that stay at their revision because their traffic did not end in time; who releases goes back.
+fn called_back(view: &View<'_>, status: &mut CloneSetStatus, plan: &mut Plan) {
+    let names = view.refusing();
+    if names.is_empty() {
+        status.conditions.retain(|c| c.r#type != "DrainOverdue");
+        return;
+    }
+    let message = format!(
+        "the update to {} goes no further, because the traffic of {} did not end in time and {} is RollBack",
+        view.update_name(),
+        listed(&names),
+        drain::DEADLINE_POLICY
+    );
+    plan.note(Note::new(Severity::Warning, "DrainOverdue", message.clone()));
+    put(status, condition("DrainOverdue", "True", "DrainOverdue", message, view.now));
 }
 
 /// Progressing: only with a deadline, as in OpenKruise.

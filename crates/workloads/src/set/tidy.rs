@@ -14,7 +14,7 @@ pub(super) fn steps(view: &View<'_>) -> Plan {
     let left: Vec<&String> = names.iter().filter(is_there).collect();
     if left.len() < names.len() {
         plan.act(Action::Patch {
-            target: Target::at(&*view.seen.set),
+            target: view.seen.set.target(),
             subresource: "",
             form: Form::Merge,
             body: json!({"spec": {"scaleStrategy": {"podsToDelete": left}}}),

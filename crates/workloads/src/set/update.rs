@@ -12,8 +12,9 @@ use workload_kit::inplace::{self, Change, Start};
 use workload_kit::lifecycle::{self, State};
 use workload_kit::{order, revision};
 
+use super::drain::{Drains, Way};
 use super::scale::set_state;
-use super::view::{Member, View, pods, why};
+use super::view::{Member, View, listed, pods, why};
 
 /// Name of the hold that the inPlaceUpdate hook has on the shared gate.
 pub(super) const PRE_UPDATE: &str = "preUpdateHook";
@@ -33,7 +34,8 @@ pub(super) struct Update {
 }
 
 /// Begins or continues the update of as many pods as the budget allows.
-pub(super) fn steps(view: &View<'_>) -> Update {
+/// Members in `leaving` are left alone.
+pub(super) fn steps(view: &View<'_>, leaving: &BTreeSet<String>) -> Update {
     let mut update = Update::default();
     let diffs = view.diffs();
     let old = view.members.iter().filter(|m| !m.is_new).count();
@@ -56,17 +58,47 @@ pub(super) fn steps(view: &View<'_>) -> Update {
         return update;
     }
     let target = if diffs.update > 0 { &view.history.update } else { &view.history.current };
-    let waiting = in_order(view, diffs.update > 0);
+    let waiting = in_order(view, diffs.update > 0, leaving);
+    if call_back(view, &waiting, target, &mut update) {
+        return update;
+    }
+    requested(view, diffs.update > 0, &mut update.plan);
     let count = usize::try_from(diffs.update.unsigned_abs()).unwrap_or(usize::MAX);
     let allowed = within_budget(view, &waiting, count, diffs.update_unavailable, target, &mut update.plan);
     let mut changes = Changes::new();
-    for member in allowed {
+    let mut drains = Drains::default();
+    for member in allowed.into_iter().filter(|m| !leaving.contains(m.name())) {
         update.chosen.insert(member.name().to_owned());
         let change =
             changes.entry(revision::label(&member.pod)).or_insert_with(|| change_of(view, member, target));
-        update_one(view, member, target, change.as_ref(), &mut update);
+        update_one(view, member, target, change.as_ref(), &mut drains, &mut update);
     }
+    drains.tell(&mut update.plan);
     update
+}
+
+/// Tells which pods are not updated now because an operation of somebody else takes them out of service.
+fn requested(view: &View<'_>, forward: bool, plan: &mut Plan) {
+    let all = view.members.iter().filter(|m| m.is_requested && m.is_new != forward);
+    let names: Vec<&str> = all.map(Member::name).collect();
+    if !names.is_empty() {
+        let message =
+            format!("held: {} not updated while an operation takes them out of service", listed(&names));
+        plan.note(why("OperationFirst", message));
+    }
+}
+
+/// Gives pods back to service whose traffic did not end in time, where their owner wants the release to go back: no pod
+/// goes to this target any more. True when there is such a pod.
+fn call_back(view: &View<'_>, waiting: &[&Member], target: &ControllerRevision, update: &mut Update) -> bool {
+    let name = &target.metadata.name;
+    let given_back = waiting.iter().filter(|m| m.goes_back() && gate::is_closed_to_update(&m.pod));
+    for member in given_back {
+        update.chosen.insert(member.name().to_owned());
+        let body = gate::give_back(name, view.now);
+        update.plan.act(patch(&member.pod, "status", body, Risk::None));
+    }
+    !update.chosen.is_empty() || view.members.iter().any(|m| !m.is_new && m.refuses(name))
 }
 
 fn reason_to_stand_still(view: &View<'_>, old: usize) -> String {
@@ -82,9 +114,15 @@ fn reason_to_stand_still(view: &View<'_>, old: usize) -> String {
     }
 }
 
-/// The members to update, in the order the set asks for; those already begun first.
-fn in_order<'m>(view: &'m View<'_>, forward: bool) -> Vec<&'m Member> {
-    let is_waiting = |m: &&Member| m.is_new != forward && m.state != State::PreparingDelete;
+/// The members to update, in the order the set asks for; those already begun first. A member in `leaving` is there only if
+/// it is marked: then its replacement is one of those to be updated.
+fn in_order<'m>(view: &'m View<'_>, forward: bool, leaving: &BTreeSet<String>) -> Vec<&'m Member> {
+    let is_waiting = |m: &&Member| {
+        m.is_new != forward
+            && m.state != State::PreparingDelete
+            && !m.is_requested
+            && (m.is_marked || !leaving.contains(m.name()))
+    };
     let waiting: Vec<&Member> = view.members.iter().filter(is_waiting).collect();
     let mut sorted: Vec<Arc<Pod>> = waiting.iter().map(|m| m.pod.clone()).collect();
     sorted.sort_by_cached_key(|p| order::Worth::plain(p));
@@ -145,11 +183,12 @@ fn update_one(
     member: &Member,
     target: &ControllerRevision,
     change: Option<&Change>,
+    drains: &mut Drains,
     update: &mut Update,
 ) {
     let policy = view.spec.update_strategy.rolling_update.pod_update_policy;
     if let Some(change) = change {
-        return in_place(view, member, target, change, &mut update.plan);
+        return in_place(view, member, target, change, drains, &mut update.plan);
     }
     if policy == PodUpdatePolicy::InPlaceOnly {
         update.impossible.push(member.name().to_owned());
@@ -169,7 +208,14 @@ fn change_of(view: &View<'_>, member: &Member, target: &ControllerRevision) -> O
     inplace::change(&revision::template(old)?, &revision::template(target)?)
 }
 
-fn in_place(view: &View<'_>, member: &Member, target: &ControllerRevision, change: &Change, plan: &mut Plan) {
+fn in_place(
+    view: &View<'_>,
+    member: &Member,
+    target: &ControllerRevision,
+    change: &Change,
+    drains: &mut Drains,
+    plan: &mut Plan,
+) {
     let hook = view.spec.lifecycle.in_place_update.as_ref();
     let pod = &member.pod;
     match member.state {
@@ -191,14 +237,24 @@ fn in_place(view: &View<'_>, member: &Member, target: &ControllerRevision, chang
     }
     let restarts = !change.images.is_empty();
     let is_gated = gate::is_listed(pod, names::INPLACE_READY);
-    if restarts && is_gated && !gate::is_closed_to_update(pod) {
-        plan.act(patch(pod, "status", gate::close(pod, view.now), Risk::Restart));
-        return;
+    if restarts && is_gated {
+        let way = if gate::is_closed_to_update(pod) { drains.way(member) } else { Way::Close };
+        match way {
+            Way::Free => {}
+            Way::Close => {
+                let body = gate::close(pod, gate::STARTED, view.now);
+                return plan.act(patch(pod, "status", body, Risk::Restart));
+            }
+            Way::Wait => return,
+        }
     }
     let grace_seconds =
         view.spec.update_strategy.rolling_update.in_place_update_strategy.grace_period_seconds;
-    let body =
-        inplace::start(&Start { pod, revision: &target.metadata.name, change, grace_seconds, now: view.now });
+    // Where no hook waits for it, and the gate says it, the state says nothing new.
+    let stays = hook.is_none() && member.state.is_settled() && (is_gated || !restarts);
+    let state = (!stays).then_some(State::Updating);
+    let revision = &target.metadata.name;
+    let body = inplace::start(&Start { pod, revision, change, grace_seconds, state, now: view.now });
     let risk = if restarts { Risk::Restart } else { Risk::None };
     let message =
         format!("successfully update pod {} in-place(revision {})", member.name(), target.metadata.name);

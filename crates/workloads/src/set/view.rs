@@ -8,7 +8,7 @@ use reconcile::{Note, Severity};
 use stdx::Time;
 use workload_kit::census::{Census, Diffs, Kind, Limits, Rules};
 use workload_kit::lifecycle::State;
-use workload_kit::{podfact, revision};
+use workload_kit::{drain, gate, podfact, revision};
 
 use super::Observed;
 use super::history::History;
@@ -34,17 +34,40 @@ pub(super) struct Member {
     pub state: State,
     /// Labelled with the update revision.
     pub is_new: bool,
-    /// In service, and no hook is awaited.
+    /// In service: no hook is awaited, its traffic is back, nobody asks for it to leave.
     pub is_ready: bool,
     /// The same for as long as the set asks.
     pub is_available: bool,
     /// Marked for deletion, by label or by name.
     pub is_marked: bool,
+    /// Somebody else asks for it to leave service.
+    pub is_requested: bool,
+    /// How far it is out of traffic.
+    pub drain: drain::Progress,
 }
 
 impl Member {
     pub(super) fn name(&self) -> &str {
         &self.pod.metadata.name
+    }
+
+    /// Whether it is out of traffic, or on the way out, for nothing but its deletion.
+    pub(super) fn is_leaving(&self) -> bool {
+        let is_draining =
+            matches!(self.drain, drain::Progress::Draining { .. } | drain::Progress::Overdue { .. });
+        gate::is_closed_to_leave(&self.pod) || is_draining
+    }
+
+    /// Whether its drain was overdue and its owner wants the release to go back rather than to wait.
+    pub(super) fn refuses(&self, revision: &str) -> bool {
+        let is_given_back = gate::refused(&self.pod) == Some(revision)
+            && drain::Policy::of(&self.pod) == drain::Policy::RollBack;
+        is_given_back || (self.goes_back() && podfact::is_specified_delete(&self.pod))
+    }
+
+    /// Whether its drain is overdue, and that calls the release back.
+    pub(super) fn goes_back(&self) -> bool {
+        matches!(self.drain, drain::Progress::Overdue { policy: drain::Policy::RollBack, .. })
     }
 
     fn kind(&self) -> Kind {
@@ -77,6 +100,8 @@ impl<'a> View<'a> {
             is_ready: podfact::is_available(pod, 0, now),
             is_available: podfact::is_available(pod, spec.min_ready_seconds, now),
             is_marked: podfact::is_specified_delete(pod) || scale.pods_to_delete.contains(&pod.metadata.name),
+            is_requested: api_core::drain::requests(pod).next().is_some(),
+            drain: drain::progress(pod, now),
             pod: pod.clone(),
         };
         let mut members: Vec<Member> = seen.pods.iter().map(member).collect();
@@ -112,6 +137,12 @@ impl<'a> View<'a> {
         let begun_told = if begun > 0 { format!(", {begun} of them from now on") } else { String::new() };
         let verb = if limit == 1 { "pod is" } else { "pods are" };
         format!("{} of {} allowed {verb} unavailable{listed}{begun_told}", names.len() + begun, limit.max(0))
+    }
+
+    /// Members that do not go to the update revision because traffic did not end in time: the release is to go back.
+    pub(super) fn refusing(&self) -> Vec<&str> {
+        let refuses = |m: &&Member| !m.is_new && m.refuses(self.update_name());
+        self.members.iter().filter(refuses).map(Member::name).collect()
     }
 
     /// Names of the members that are not available.

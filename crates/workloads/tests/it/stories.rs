@@ -59,32 +59,29 @@ fn an_image_change_goes_through_pods_in_place_within_budget() {
           patch pods/status web-A: InPlaceUpdateReady=False, Ready=False [Restart]
           (Why UpdateHeld) held: 2 pods to be updated to web#2, because 1 of 1 allowed pod is unavailable, 1 of them from now on
           patch clonesets/status web: 3 pods, 2 ready, 0 updated [None]
-          patch pods web-A: revision web#2, state Updating, main=web:2 [Restart]
+          patch pods web-A: revision web#2, main=web:2 [Restart]
           (Why UpdateHeld) held: 2 pods to be updated to web#2, because 1 of 1 allowed pod is unavailable (web-A)
           patch clonesets/status web: 3 pods, 2 ready, 1 updated [None]
         2 s, 2 of 3 available
           patch pods/status web-A: InPlaceUpdateReady=True [None]
-          patch pods web-A: state Normal [None]
         3 s, 2 of 3 available
           patch clonesets/status web: 3 pods, 3 ready, 1 updated [None]
           patch pods/status web-B: InPlaceUpdateReady=False, Ready=False [Restart]
           (Why UpdateHeld) held: 1 pod to be updated to web#2, because 1 of 1 allowed pod is unavailable, 1 of them from now on
           patch clonesets/status web: 3 pods, 2 ready, 1 updated [None]
-          patch pods web-B: revision web#2, state Updating, main=web:2 [Restart]
+          patch pods web-B: revision web#2, main=web:2 [Restart]
           (Why UpdateHeld) held: 1 pod to be updated to web#2, because 1 of 1 allowed pod is unavailable (web-B)
           patch clonesets/status web: 3 pods, 2 ready, 2 updated [None]
         5 s, 2 of 3 available
           patch pods/status web-B: InPlaceUpdateReady=True [None]
-          patch pods web-B: state Normal [None]
         6 s, 2 of 3 available
           patch clonesets/status web: 3 pods, 3 ready, 2 updated [None]
           patch pods/status web-C: InPlaceUpdateReady=False, Ready=False [Restart]
           patch clonesets/status web: 3 pods, 2 ready, 2 updated [None]
-          patch pods web-C: revision web#2, state Updating, main=web:2 [Restart]
+          patch pods web-C: revision web#2, main=web:2 [Restart]
           patch clonesets/status web: 3 pods, 2 ready, 3 updated [None]
         8 s, 2 of 3 available
           patch pods/status web-C: InPlaceUpdateReady=True [None]
-          patch pods web-C: state Normal [None]
         9 s, 3 of 3 available
           patch clonesets/status web: 3 pods, 3 ready, 3 updated [None]
     "#]].assert_eq(&story);
@@ -175,12 +172,11 @@ fn partition_keeps_some_pods_old() {
           patch clonesets/status web: 4 pods, 4 ready, 0 updated [None]
           patch pods/status web-A: InPlaceUpdateReady=False, Ready=False [Restart]
           patch clonesets/status web: 4 pods, 3 ready, 0 updated [None]
-          patch pods web-A: revision web#2, state Updating, main=web:2 [Restart]
+          patch pods web-A: revision web#2, main=web:2 [Restart]
           patch clonesets/status web: 4 pods, 3 ready, 1 updated [None]
           (Why Partition) held: partition keeps 3 of 4 pods at the revision before web#2
         2 s, 3 of 4 available
           patch pods/status web-A: InPlaceUpdateReady=True [None]
-          patch pods web-A: state Normal [None]
         3 s, 4 of 4 available
           patch clonesets/status web: 4 pods, 4 ready, 1 updated [None]
     "#]]
@@ -206,8 +202,8 @@ fn a_stuck_pod_is_named_and_the_rest_goes_on() {
           patch pods/status web-B: InPlaceUpdateReady=False, Ready=False [Restart]
           (Why UpdateHeld) held: 2 pods to be updated to web#2, because 2 of 2 allowed pods are unavailable, 2 of them from now on
           patch clonesets/status web: 4 pods, 2 ready, 0 updated [None]
-          patch pods web-A: revision web#2, state Updating, main=web:2 [Restart]
-          patch pods web-B: revision web#2, state Updating, main=web:2 [Restart]
+          patch pods web-A: revision web#2, main=web:2 [Restart]
+          patch pods web-B: revision web#2, main=web:2 [Restart]
           (Why UpdateHeld) held: 2 pods to be updated to web#2, because 2 of 2 allowed pods are unavailable (web-A, web-B)
           patch clonesets/status web: 4 pods, 2 ready, 2 updated [None]
         1 s, 2 of 4 available
@@ -215,27 +211,24 @@ fn a_stuck_pod_is_named_and_the_rest_goes_on() {
           (Why PodsStuck) 1 of 4 pods do not become ready: web-B on node-5 (image web:2 of container main cannot be pulled)
         2 s, 2 of 4 available
           patch pods/status web-A: InPlaceUpdateReady=True [None]
-          patch pods web-A: state Normal [None]
         3 s, 2 of 4 available
           patch clonesets/status web: 4 pods, 3 ready, 2 updated, PodsStuck: 1 of 4 pods do not become ready: web-B on node-5 (image web:2 of container main cannot be pulled) [None]
           patch pods/status web-C: InPlaceUpdateReady=False, Ready=False [Restart]
           (Why UpdateHeld) held: 1 pod to be updated to web#2, because 2 of 2 allowed pods are unavailable (web-B), 1 of them from now on
           patch clonesets/status web: 4 pods, 2 ready, 2 updated, PodsStuck: 1 of 4 pods do not become ready: web-B on node-5 (image web:2 of container main cannot be pulled) [None]
-          patch pods web-C: revision web#2, state Updating, main=web:2 [Restart]
+          patch pods web-C: revision web#2, main=web:2 [Restart]
           (Why UpdateHeld) held: 1 pod to be updated to web#2, because 2 of 2 allowed pods are unavailable (web-B, web-C)
           patch clonesets/status web: 4 pods, 2 ready, 3 updated, PodsStuck: 1 of 4 pods do not become ready: web-B on node-5 (image web:2 of container main cannot be pulled) [None]
         5 s, 2 of 4 available
           patch pods/status web-C: InPlaceUpdateReady=True [None]
-          patch pods web-C: state Normal [None]
         6 s, 2 of 4 available
           patch clonesets/status web: 4 pods, 3 ready, 3 updated, PodsStuck: 1 of 4 pods do not become ready: web-B on node-5 (image web:2 of container main cannot be pulled) [None]
           patch pods/status web-D: InPlaceUpdateReady=False, Ready=False [Restart]
           patch clonesets/status web: 4 pods, 2 ready, 3 updated, PodsStuck: 1 of 4 pods do not become ready: web-B on node-5 (image web:2 of container main cannot be pulled) [None]
-          patch pods web-D: revision web#2, state Updating, main=web:2 [Restart]
+          patch pods web-D: revision web#2, main=web:2 [Restart]
           patch clonesets/status web: 4 pods, 2 ready, 4 updated, PodsStuck: 1 of 4 pods do not become ready: web-B on node-5 (image web:2 of container main cannot be pulled) [None]
         8 s, 2 of 4 available
           patch pods/status web-D: InPlaceUpdateReady=True [None]
-          patch pods web-D: state Normal [None]
         9 s, 3 of 4 available
           patch clonesets/status web: 4 pods, 3 ready, 4 updated, PodsStuck: 1 of 4 pods do not become ready: web-B on node-5 (image web:2 of container main cannot be pulled) [None]
     "#]].assert_eq(&cluster.story(18));
@@ -260,15 +253,13 @@ fn a_bad_image_stops_at_the_budget_and_can_be_taken_back() {
         0 s, 3 of 5 available
           patch controllerrevisions web#3: revision number 3 [None]
           patch clonesets/status web: 5 pods, 3 ready, 3 updated, PodsStuck: 2 of 5 pods do not become ready: web-A on node-0 (image web:bad of container main cannot be pulled), web-B on node-1 (image web:bad of container main cannot be pulled) [None]
-          patch pods web-A: revision web#3, state Updating, main=web:1 [Restart]
-          patch pods web-B: revision web#3, state Updating, main=web:1 [Restart]
+          patch pods web-A: revision web#3, main=web:1 [Restart]
+          patch pods web-B: revision web#3, main=web:1 [Restart]
           (Why PodsStuck) 2 of 5 pods do not become ready: web-A on node-0 (image web:bad of container main cannot be pulled), web-B on node-1 (image web:bad of container main cannot be pulled)
           patch clonesets/status web: 5 pods, 3 ready, 5 updated [None]
         2 s, 3 of 5 available
           patch pods/status web-A: InPlaceUpdateReady=True [None]
           patch pods/status web-B: InPlaceUpdateReady=True [None]
-          patch pods web-A: state Normal [None]
-          patch pods web-B: state Normal [None]
         3 s, 5 of 5 available
           patch clonesets/status web: 5 pods, 5 ready, 5 updated [None]
     "#]].assert_eq(&cluster.story(6));
@@ -324,13 +315,12 @@ fn a_grace_period_lies_between_unready_and_the_change() {
           patch clonesets/status web: 1 pods, 1 ready, 0 updated [None]
           patch pods/status web-A: InPlaceUpdateReady=False, Ready=False [Restart]
           patch clonesets/status web: 1 pods, 0 ready, 0 updated [None]
-          patch pods web-A: revision web#2, state Updating [Restart]
+          patch pods web-A: revision web#2 [Restart]
           patch clonesets/status web: 1 pods, 0 ready, 1 updated [None]
         3 s, 0 of 1 available
           patch pods web-A: main=web:2 [Restart]
         5 s, 0 of 1 available
           patch pods/status web-A: InPlaceUpdateReady=True [None]
-          patch pods web-A: state Normal [None]
         6 s, 1 of 1 available
           patch clonesets/status web: 1 pods, 1 ready, 1 updated [None]
     "#]]
@@ -771,15 +761,10 @@ fn metadata_alone_changes_without_a_restart() {
         0 s, 2 of 2 available
           create controllerrevisions web#2
           patch clonesets/status web: 2 pods, 2 ready, 0 updated [None]
-          patch pods web-A: revision web#2, state Updating [None]
+          patch pods web-A: revision web#2 [None]
           (Why UpdateHeld) held: 1 pod to be updated to web#2, because 1 of 1 allowed pod is unavailable, 1 of them from now on
           patch clonesets/status web: 2 pods, 2 ready, 1 updated [None]
-          patch pods web-A: state Normal [None]
-          (Why UpdateHeld) held: 1 pod to be updated to web#2, because 1 of 1 allowed pod is unavailable (web-A)
-          patch clonesets/status web: 2 pods, 2 ready, 1 updated [None]
-          patch pods web-B: revision web#2, state Updating [None]
-          patch clonesets/status web: 2 pods, 2 ready, 2 updated [None]
-          patch pods web-B: state Normal [None]
+          patch pods web-B: revision web#2 [None]
           patch clonesets/status web: 2 pods, 2 ready, 2 updated [None]
     "#]].assert_eq(&cluster.story(6));
     assert!(cluster.is_done());
