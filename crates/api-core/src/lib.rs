@@ -6,7 +6,10 @@
 mod apps;
 mod core;
 pub mod drain;
+pub mod lost;
 mod pod;
+mod policy;
+mod statefulset;
 
 pub use apps::{
     ControllerRevision, Deployment, DeploymentSpec, DeploymentStatus, DeploymentStrategy, ReplicaSet,
@@ -23,3 +26,5 @@ pub use pod::{
     PodTemplateSpec, PreferredSchedulingTerm, Probe, ResourceRequirements, TcpSocketAction, Toleration,
     TopologySpreadConstraint, WeightedPodAffinityTerm,
 };
+pub use policy::{PodDisruptionBudget, PodDisruptionBudgetSpec, PodDisruptionBudgetStatus};
+pub use statefulset::{StatefulSet, StatefulSetSpec};
