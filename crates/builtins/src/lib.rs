@@ -8,17 +8,21 @@
 
 pub mod account;
 pub mod deployment;
+pub mod disruption;
 pub mod endpoints;
 pub mod endpointslice;
+pub mod eviction;
 pub mod gc;
 mod kit;
 pub mod namespace;
 pub mod node;
+pub mod podgc;
 pub mod replicaset;
 
 use reconcile::Row;
 
-/// The table of all built-in controllers that work on typed caches.
+/// The table of all built-in controllers that work on typed caches. Some of them read our own kinds (CloneSet, InPlaceSet,
+/// CafeDeployment), whose definitions the server must have: a controller waits for all it reads.
 pub fn rows() -> Vec<Row> {
     vec![
         Row::of::<deployment::Deployments>(),
@@ -27,5 +31,8 @@ pub fn rows() -> Vec<Row> {
         Row::of::<endpoints::EndpointsOfServices>(),
         Row::of::<account::Accounts>(),
         Row::of::<node::Nodes>(),
+        Row::of::<eviction::Evictions>(),
+        Row::of::<podgc::PodGc>(),
+        Row::of::<disruption::Disruptions>(),
     ]
 }

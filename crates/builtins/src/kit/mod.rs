@@ -1,10 +1,12 @@
 //! What several built-in workloads share: names, owners, conditions, the order in which pods go.
 
 mod claim;
+mod leave;
 mod names;
 mod order;
 
 pub(crate) use claim::{Claims, is_owner, owner_reference};
+pub(crate) use leave::Leave;
 pub(crate) use names::{pod_name, template_hash};
 pub(crate) use order::doomed_first;
 
