@@ -94,11 +94,6 @@ impl World {
         }
     }
 
-    /// Whether the kind is known to this world.
-    pub fn knows<T: Object>(&self) -> bool {
-        self.caches.contains_key(&TypeId::of::<T>())
-    }
-
     /// The mirror of a kind.
     ///
     /// # Panics
