@@ -7,7 +7,7 @@ use stdx::Time;
 
 use super::facts::{AppFact, NodeFact};
 use super::observed::{Kind, Observed};
-use super::pods::{Host, PodView, State};
+use super::pods::{Host, PodView, State, version};
 use super::told::{self, Told, Versions};
 use crate::{Cell, Group};
 
@@ -121,20 +121,28 @@ pub(super) fn view(seen: &Observed, app: &AppFact, pods: &[&PodView], hidden: us
     }
 }
 
-/// The version of the template, and the one that most other pods have.
+/// The version that is released and the one that is left, as most pods of each have it.
 fn versions(app: &AppFact, pods: &[&PodView]) -> Versions {
-    let to = template_version(app).to_owned();
-    let mut old: BTreeMap<&str, usize> = BTreeMap::new();
-    for pod in pods.iter().filter(|p| !p.fresh) {
-        *old.entry(&pod.version).or_default() += 1;
-    }
-    let most = old.into_iter().max_by_key(|(_, n)| *n).map(|(version, _)| version.to_owned());
-    Versions { from: most.unwrap_or_else(|| to.clone()), to }
+    let from = most(pods.iter().filter(|p| !p.fresh));
+    let to = most(pods.iter().filter(|p| p.fresh)).unwrap_or_else(|| wanted(app));
+    Versions { from: from.unwrap_or_else(|| to.clone()), to }
 }
 
-/// The version that the template asks for.
-pub(super) fn template_version(app: &AppFact) -> &str {
-    app.images.first().map_or("", |(_, image)| super::pods::version(image))
+fn most<'a>(pods: impl Iterator<Item = &'a &'a PodView>) -> Option<String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for pod in pods {
+        *counts.entry(&pod.version).or_default() += 1;
+    }
+    counts.into_iter().max_by_key(|(_, n)| *n).map(|(version, _)| version.to_owned())
+}
+
+/// The version that pods shall have while none has it. A rollback need not have touched the template.
+fn wanted(app: &AppFact) -> String {
+    match (app.release.phase.as_str(), app.images.first()) {
+        ("RollingBack", _) => "the previous version".to_owned(),
+        (_, Some((_, image))) => version(image).to_owned(),
+        (_, None) => String::new(),
+    }
 }
 
 fn group(group: &Group) -> GroupView {

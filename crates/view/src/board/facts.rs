@@ -4,19 +4,14 @@ use std::collections::BTreeMap;
 
 use api_core::{Node, Pod, drain};
 use api_meta::ObjectKey;
+use api_workload::names::cafe;
 use serde_json::{Value, json};
 use stdx::Time;
 
 use crate::Release;
 
-/// Node label that draws cells.
-const CELL_LABEL: &str = "cafe.sofastack.io/cell";
-/// Node labels that draw zones, the first one found counts.
-const ZONE_LABELS: [&str; 2] = ["cafe.sofastack.io/zone", "topology.kubernetes.io/zone"];
 /// Label of nodes whose pods are processes of this machine.
 const RUNTIME_LABEL: &str = "knarr.dev/runtime";
-/// Pod label: the revision of the pod's set that it has.
-const REVISION_LABEL: &str = "controller-revision-hash";
 
 /// A CafeDeployment.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -78,41 +73,24 @@ fn text(v: &Value) -> String {
     v.as_str().unwrap_or_default().to_owned()
 }
 
-/// A pod set under an application, whatever its kind.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SetFact {
-    /// The CafeDeployment that owns it.
-    pub app: String,
-    /// The revision it updates to; empty when it names none.
-    pub update_revision: String,
-}
-
-impl SetFact {
-    /// From the object as it is on the wire; nothing when no CafeDeployment owns it.
-    pub fn of(object: &Value) -> Option<SetFact> {
-        let owners = object["metadata"]["ownerReferences"].as_array()?;
-        let owner = owners.iter().find(|o| o["kind"] == "CafeDeployment" && o["controller"] == true)?;
-        Some(SetFact {
-            app: text(&owner["name"]),
-            update_revision: text(&object["status"]["updateRevision"]),
-        })
-    }
-}
-
 /// A pod.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PodFact {
     /// Namespace and name.
     pub key: ObjectKey,
+    /// Name of the CafeDeployment it says it belongs to; empty without one.
+    pub app: String,
     /// Name of the set that controls it; empty without one.
     pub set: String,
+    /// The cell it is kept in; empty without one.
+    pub cell: String,
     /// Its node; empty while it has none.
     pub node: String,
     /// Its address.
     pub ip: String,
     /// Images by container.
     pub images: BTreeMap<String, String>,
-    /// Its set's revision.
+    /// Revision of the CafeDeployment that it has.
     pub revision: String,
     /// Condition Ready is True.
     pub is_ready: bool,
@@ -143,13 +121,16 @@ impl PodFact {
         let ready = pod.condition("Ready").filter(|c| c.status == "True");
         let bare = |f: &str| f.strip_prefix(drain::PROTECTION).unwrap_or(f).to_owned();
         let missing = drain::expected(pod).into_values().filter(|f| !meta.finalizers.contains(f));
+        let label = |name: &str| meta.labels.get(name).cloned().unwrap_or_default();
         PodFact {
             key: meta.key(),
+            app: label(cafe::NAME_LABEL),
+            cell: label(cafe::UNIT_LABEL),
             set: meta.controller().map(|o| o.name.clone()).unwrap_or_default(),
             node: pod.spec.node_name.clone(),
             ip: pod.status.pod_ip.clone(),
             images: pod.spec.containers.iter().map(|c| (c.name.clone(), c.image.clone())).collect(),
-            revision: meta.labels.get(REVISION_LABEL).cloned().unwrap_or_default(),
+            revision: label(cafe::REVISION_LABEL),
             is_ready: ready.is_some(),
             is_terminating: meta.is_terminating(),
             closed: closed.map(|c| c.last_transition_time),
@@ -210,11 +191,12 @@ impl NodeFact {
     pub fn of(node: &Node) -> NodeFact {
         let labels = &node.metadata.labels;
         let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
+        let zones = [label(cafe::ZONE_LABEL), label(cafe::ZONE_LABEL_FALLBACK)];
         let ready = node.status.conditions.iter().find(|c| c.r#type == "Ready");
         NodeFact {
             name: node.metadata.name.clone(),
-            cell: label(CELL_LABEL),
-            zone: ZONE_LABELS.iter().map(|l| label(l)).find(|z| !z.is_empty()).unwrap_or_default(),
+            cell: label(cafe::CELL_LABEL),
+            zone: zones.into_iter().find(|z| !z.is_empty()).unwrap_or_default(),
             is_ready: ready.map(|c| c.status == "True"),
             is_cordoned: node.spec.unschedulable,
             is_process: labels.get(RUNTIME_LABEL).is_some_and(|v| v == "process"),

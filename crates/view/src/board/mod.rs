@@ -23,7 +23,7 @@ mod traffic;
 mod tests;
 
 pub use app::{AppView, CellView, GroupView};
-pub use facts::{AppFact, EventFact, NodeFact, PodFact, SetFact};
+pub use facts::{AppFact, EventFact, NodeFact, PodFact};
 pub use observed::{Fact, Kind, Observed};
 pub use parts::{Change, Parts};
 pub use pods::{PodView, State};

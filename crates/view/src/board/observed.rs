@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use api_meta::ObjectKey;
 
-use super::facts::{AppFact, EventFact, NodeFact, PodFact, SetFact};
+use super::facts::{AppFact, EventFact, NodeFact, PodFact};
 
 /// Events kept; the oldest go first.
 const EVENTS_MAX: usize = 400;
@@ -14,8 +14,6 @@ const EVENTS_MAX: usize = 400;
 pub struct Observed {
     /// CafeDeployments.
     pub apps: BTreeMap<ObjectKey, AppFact>,
-    /// Their pod sets.
-    pub sets: BTreeMap<ObjectKey, SetFact>,
     /// Pods of any owner.
     pub pods: BTreeMap<ObjectKey, PodFact>,
     /// Nodes by name.
@@ -31,8 +29,6 @@ pub struct Observed {
 pub enum Fact {
     /// A CafeDeployment.
     App(Box<AppFact>),
-    /// A pod set.
-    Set(SetFact),
     /// A pod.
     Pod(Box<PodFact>),
     /// A node.
@@ -46,8 +42,6 @@ pub enum Fact {
 pub enum Kind {
     /// CafeDeployments.
     App,
-    /// Pod sets.
-    Set,
     /// Pods.
     Pod,
     /// Nodes.
@@ -61,7 +55,6 @@ impl Observed {
     pub fn put(&mut self, key: ObjectKey, fact: Fact) {
         match fact {
             Fact::App(app) => drop(self.apps.insert(key, *app)),
-            Fact::Set(set) => drop(self.sets.insert(key, set)),
             Fact::Pod(pod) => drop(self.pods.insert(key, *pod)),
             Fact::Node(node) => drop(self.nodes.insert(key.name, node)),
             Fact::Event(event) => self.put_event(key, event),
@@ -72,7 +65,6 @@ impl Observed {
     pub fn remove(&mut self, kind: Kind, key: &ObjectKey) {
         match kind {
             Kind::App => drop(self.apps.remove(key)),
-            Kind::Set => drop(self.sets.remove(key)),
             Kind::Pod => drop(self.pods.remove(key)),
             Kind::Node => drop(self.nodes.remove(&key.name)),
             // An event that the server has let go of has happened all the same.
@@ -93,19 +85,20 @@ impl Observed {
         }
     }
 
-    /// The application that a pod belongs to, by the set that controls it.
-    pub(super) fn owners(&self) -> BTreeMap<ObjectKey, ObjectKey> {
+    /// Applications by the pod sets that their status names.
+    pub(super) fn owners(&self) -> BTreeMap<ObjectKey, &ObjectKey> {
         let mut out = BTreeMap::new();
-        for (key, set) in &self.sets {
-            out.insert(key.clone(), ObjectKey::new(&key.namespace, &set.app));
-        }
-        // The status names sets of kinds that are not mirrored here.
         for (key, app) in &self.apps {
             for cell in app.release.cells.iter().filter(|c| !c.pod_set.is_empty()) {
-                out.insert(ObjectKey::new(&key.namespace, &cell.pod_set), key.clone());
+                out.insert(ObjectKey::new(&key.namespace, &cell.pod_set), key);
             }
         }
-        out.retain(|_, app| self.apps.contains_key(app));
         out
+    }
+
+    /// The application that a pod belongs to: the one that its label names, or whose set controls it.
+    pub(super) fn app_of(&self, pod: &PodFact, owners: &BTreeMap<ObjectKey, &ObjectKey>) -> Option<&AppFact> {
+        let at = |name: &str| ObjectKey::new(&pod.key.namespace, name);
+        self.apps.get(&at(&pod.app)).or_else(|| self.apps.get(*owners.get(&at(&pod.set))?))
     }
 }

@@ -63,12 +63,10 @@ impl Parts {
         let mut by_app: BTreeMap<&ObjectKey, Vec<PodView>> = BTreeMap::new();
         let mut members = BTreeSet::new();
         for (key, pod) in &seen.pods {
-            let set = ObjectKey::new(&key.namespace, &pod.set);
-            let Some((app_key, app)) = owners.get(&set).and_then(|k| seen.apps.get_key_value(k)) else {
-                continue;
-            };
-            members.insert(key);
-            by_app.entry(app_key).or_default().push(tile(seen, app, pod, now));
+            if let Some(app) = seen.app_of(pod, &owners) {
+                members.insert(key);
+                by_app.entry(&app.key).or_default().push(tile(seen, app, pod, now));
+            }
         }
         let mut out = BTreeMap::new();
         let mut room = PODS_MAX;
@@ -114,44 +112,37 @@ fn tile(seen: &Observed, app: &AppFact, pod: &PodFact, now: Time) -> PodView {
         state,
         detail,
         version: image.map_or("", |i| pods::version(i)).to_owned(),
-        fresh: is_fresh(seen, app, pod),
+        fresh: is_fresh(app, pod),
         restarts: pod.restarts,
         since: pod.since.map(millis),
     }
 }
 
-/// The cell whose set controls the pod, or else the cell of its node.
+/// The cell that a pod is kept in: by its set, by its label, or else the cell of its node.
 fn cell_of(seen: &Observed, app: &AppFact, pod: &PodFact) -> String {
     let cells = &app.release.cells;
     if let Some(cell) = cells.iter().find(|c| c.pod_set == pod.set && !c.pod_set.is_empty()) {
         return cell.name.clone();
     }
     let node = seen.nodes.get(&pod.node);
-    let names = node.map(|n| [n.cell.as_str(), n.zone.as_str()]).unwrap_or_default();
+    let of_node = node.map(|n| [n.cell.as_str(), n.zone.as_str()]).unwrap_or_default();
+    let names = [pod.cell.as_str(), of_node[0], of_node[1]];
     let known = names.iter().find(|n| cells.iter().any(|c| c.name == **n));
     known.or_else(|| names.iter().find(|n| !n.is_empty())).copied().unwrap_or_default().to_owned()
 }
 
-/// Whether a pod is of the version being released. Images decide; where they are the same, the revision of its set does.
-fn is_fresh(seen: &Observed, app: &AppFact, pod: &PodFact) -> bool {
-    if app.images.iter().any(|(name, image)| pod.images.get(name) != Some(image)) {
-        return false;
+/// Whether a pod is of the revision being released. Before revisions are named, its images tell.
+fn is_fresh(app: &AppFact, pod: &PodFact) -> bool {
+    let newest = &app.release.update_revision;
+    if !newest.is_empty() && !pod.revision.is_empty() {
+        return pod.revision == *newest;
     }
-    let release = &app.release;
-    let cell = release.cells.iter().find(|c| c.pod_set == pod.set);
-    let is_releasing = release.current_revision != release.update_revision;
-    if is_releasing && pod.closed.is_none() && cell.is_some_and(|c| c.updated == 0) {
-        return false;
-    }
-    let set = seen.sets.get(&ObjectKey::new(&pod.key.namespace, &pod.set));
-    let newest = set.map_or("", |s| s.update_revision.as_str());
-    // Sets write the whole name or its last part into the label.
-    newest.is_empty() || pod.revision.is_empty() || newest.ends_with(&pod.revision)
+    app.images.iter().all(|(name, image)| pod.images.get(name) == Some(image))
 }
 
 fn events(
     seen: &Observed,
-    owners: &BTreeMap<ObjectKey, ObjectKey>,
+    owners: &BTreeMap<ObjectKey, &ObjectKey>,
     members: &BTreeSet<&ObjectKey>,
     now: Time,
 ) -> Value {

@@ -89,6 +89,7 @@ impl World {
         let pod = self.pod(name);
         pod["metadata"]["finalizers"] = json!([]);
         pod["spec"]["containers"][0]["image"] = json!(image);
+        pod["metadata"]["labels"]["cafe.sofastack.io/revision"] = json!("web-2");
     }
 }
 
@@ -102,7 +103,7 @@ fn node(name: &str, cell: &str, ready: &str) -> Fact {
 
 fn pod(name: &str, set: &str, node: &str) -> Value {
     json!({
-        "metadata": {"namespace": "shop", "name": name, "labels": {"controller-revision-hash": "1"},
+        "metadata": {"namespace": "shop", "name": name, "labels": {"cafe.sofastack.io/revision": "web-1"},
             "finalizers": ["prot.podopslifecycle.kusionstack.io/web"],
             "annotations": {"pod.kusionstack.io/available-conditions":
                 r#"{"expectedFinalizers":{"Service/web":"prot.podopslifecycle.kusionstack.io/web"}}"#},
@@ -209,6 +210,7 @@ fn a_release_that_asks_says_what_is_done_and_what_is_next() {
     let mut w = World::new();
     for (pod, cell) in [("web-a-0", 0), ("web-b-0", 1)] {
         w.pod(pod)["spec"]["containers"][0]["image"] = json!("shop:v2");
+        w.pod(pod)["metadata"]["labels"]["cafe.sofastack.io/revision"] = json!("web-2");
         w.app["status"]["cells"][cell]["updated"] = json!(1);
     }
     w.status("phase", json!("WaitingForConfirmation"));
@@ -341,19 +343,38 @@ fn a_node_not_seen_yet_is_not_a_lost_node() {
 }
 
 #[test]
-fn where_images_are_the_same_the_revision_of_the_set_tells_new_from_old() {
+fn where_images_are_the_same_the_revision_tells_new_from_old() {
     let mut w = World::new();
     w.app["spec"]["template"]["spec"]["containers"][0]["image"] = json!("shop:v1");
-    w.app["status"]["cells"][0]["updated"] = json!(1);
-    for set in ["web-a", "web-b"] {
-        let fact = SetFact { app: "web".into(), update_revision: format!("{set}-2") };
-        w.seen.put(ObjectKey::new("shop", set), Fact::Set(fact));
-    }
-    w.pod("web-a-0")["metadata"]["labels"]["controller-revision-hash"] = json!("2");
+    w.pod("web-a-0")["metadata"]["labels"]["cafe.sofastack.io/revision"] = json!("web-2");
     let parts = w.parts();
     let fresh: Vec<&String> =
         parts.0.iter().filter(|(_, p)| p["fresh"] == true).map(|(key, _)| key).collect();
     assert_eq!(fresh, ["pod/shop/web-a-0"]);
+}
+
+#[test]
+fn a_rollback_is_named_by_what_it_goes_back_to_whatever_the_template_says() {
+    let mut w = World::new();
+    w.app["spec"]["template"]["spec"]["containers"][0]["image"] = json!("shop:v3");
+    w.status("phase", json!("RollingBack"));
+    w.status("updateRevision", json!("web-1"));
+    w.pod("web-a-0")["metadata"]["labels"]["cafe.sofastack.io/revision"] = json!("web-3");
+    w.pod("web-a-0")["spec"]["containers"][0]["image"] = json!("shop:v3");
+    let app = w.parts().0["app/shop/web"].clone();
+    assert_eq!(app["versions"], json!({"from": "v3", "to": "v1"}));
+    assert_eq!(app["told"]["title"], "Rolling back to v1");
+}
+
+#[test]
+fn a_pod_belongs_to_the_application_its_label_names_before_any_status_names_its_set() {
+    let mut w = World::new();
+    w.status("cells", json!([]));
+    w.pod("web-a-0")["metadata"]["labels"]["cafe.sofastack.io/cafe-deployment"] = json!("web");
+    let parts = w.parts();
+    let pods: Vec<(&String, &Value)> =
+        parts.0.iter().filter(|(k, _)| k.starts_with("pod/")).map(|(k, p)| (k, &p["cell"])).collect();
+    assert_eq!(pods, [(&"pod/shop/web-a-0".to_owned(), &json!("CellA"))]);
 }
 
 #[test]
