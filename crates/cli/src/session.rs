@@ -6,7 +6,7 @@ use std::sync::Arc;
 use api_client::{Client, Transport};
 use stdx::Env;
 
-use crate::{Catalogue, Io};
+use crate::{Catalogue, Io, Thinkers};
 
 /// Which cluster is meant.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -48,13 +48,15 @@ pub(crate) struct Session {
     pub(crate) io: Io,
     /// Namespace meant when neither flag nor manifest names one.
     pub(crate) namespace: String,
+    /// The controllers that are asked for reasons and plans.
+    pub(crate) thinkers: Thinkers,
     catalogue: Option<Arc<Catalogue>>,
 }
 
 impl Session {
-    pub(crate) fn new(connection: Connection, env: Env, io: Io) -> Session {
+    pub(crate) fn new(connection: Connection, env: Env, io: Io, thinkers: Thinkers) -> Session {
         let client = Client::new(connection.transport, "knarr");
-        Session { client, env, io, namespace: connection.namespace, catalogue: None }
+        Session { client, env, io, namespace: connection.namespace, thinkers, catalogue: None }
     }
 
     /// The namespace of a command.

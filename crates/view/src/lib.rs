@@ -5,6 +5,7 @@
 //!                                          --> Release    its groups and cells
 //!                                          --> describe   the page of one object
 //! notes of planners                        --> Answer     what holds an object
+//! plans carried out on a copy              --> Forecast   what a manifest would do
 //!                                          --> Table      aligned columns
 //!                                          --> board      parts of a page, and what changed in them
 //! ```
@@ -16,6 +17,7 @@ mod answer;
 mod bar;
 pub mod board;
 mod describe;
+mod forecast;
 mod progress;
 mod release;
 mod table;
@@ -25,6 +27,7 @@ pub use age::{age, human_duration};
 pub use answer::{Answer, Reason};
 pub use bar::bar;
 pub use describe::{Related, describe};
+pub use forecast::{Fate, Forecast, Low, ServiceEffect, Step};
 pub use progress::{Progress, Stage, progress};
 pub use release::{CONFIRMED, Cell, Group, Release, WaitsFor, release};
 pub use table::Table;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use stdx::Time;
 
+use crate::human_duration;
+
 /// One reason, with the pods it holds back.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Wait {
@@ -28,6 +30,10 @@ impl std::fmt::Display for Wait {
 
 /// Events older than this say nothing about the present.
 const EVENT_FRESH_SECS: i64 = 60;
+/// Warnings older than this are history, which `describe` tells.
+const WARNING_FRESH_SECS: i64 = 900;
+/// Warnings told at once.
+const WARNINGS_MAX: usize = 5;
 
 /// The reasons, those that hold back most pods first; equal ones are counted together.
 pub fn waits(workload: &Value, pods: &[Value], events: &[Value], now: Time) -> Vec<Wait> {
@@ -75,6 +81,22 @@ fn own_waits(workload: &Value, events: &[Value], now: Time) -> Vec<String> {
     fresh.sort_by_key(|(at, _)| -at);
     out.extend(fresh.iter().take(3).map(|(_, e)| sentence(e["reason"].as_str(), e["message"].as_str())));
     out
+}
+
+/// Warnings that were seen lately, the newest first: `reason: message, 12s ago`.
+pub fn warnings(events: &[Value], now: Time) -> Vec<String> {
+    let mut fresh: Vec<(i64, &Value)> = events
+        .iter()
+        .filter(|e| e["type"] == "Warning")
+        .filter_map(|e| Some((moment(e)?, e)))
+        .filter(|(at, _)| now.secs() - at <= WARNING_FRESH_SECS)
+        .collect();
+    fresh.sort_by_key(|(at, _)| -at);
+    let told = |(at, e): (i64, &Value)| {
+        let ago = human_duration(now.since(Time::from_secs(at)));
+        format!("{}, {ago} ago", sentence(e["reason"].as_str(), e["message"].as_str()))
+    };
+    fresh.into_iter().take(WARNINGS_MAX).map(told).collect()
 }
 
 /// Notes of planners that say what holds a step back.

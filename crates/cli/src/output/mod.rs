@@ -69,6 +69,26 @@ impl Format {
     }
 }
 
+/// The value of `-o` for verbs that print their own answers: text, json or yaml.
+pub(crate) fn data_format(text: Option<&str>) -> anyhow::Result<Format> {
+    match Format::parse(text)? {
+        format @ (Format::Table | Format::Wide | Format::Json | Format::Yaml) => Ok(format),
+        _ => bail!("-o {}: expected json, yaml or wide", text.unwrap_or_default()),
+    }
+}
+
+/// Answers as JSON or YAML; one alone stands for itself.
+pub(crate) fn data<T: serde::Serialize>(format: &Format, answers: &[T]) -> anyhow::Result<String> {
+    let value = match answers {
+        [only] => serde_json::to_value(only)?,
+        all => serde_json::to_value(all)?,
+    };
+    match format {
+        Format::Yaml => yaml::text(&value),
+        _ => indented(&value),
+    }
+}
+
 /// `pod/a`, `deployment.apps/a`.
 pub(crate) fn name(object: &Value) -> String {
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();

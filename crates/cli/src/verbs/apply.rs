@@ -45,7 +45,7 @@ pub struct Args {
 }
 
 /// Owner of applied fields.
-const MANAGER: &str = "knarr";
+pub(super) const MANAGER: &str = "knarr";
 
 /// What an apply did.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,13 +82,13 @@ impl std::fmt::Display for Change {
 }
 
 /// How to apply.
-struct Way<'a> {
-    manager: &'a str,
-    force: bool,
-    dry_run: bool,
-    namespace: &'a str,
+pub(super) struct Way<'a> {
+    pub(super) manager: &'a str,
+    pub(super) force: bool,
+    pub(super) dry_run: bool,
+    pub(super) namespace: &'a str,
     /// Named on the command line: a manifest must not name another.
-    strict_namespace: bool,
+    pub(super) strict_namespace: bool,
 }
 
 pub(super) async fn run(session: &mut Session, args: &Args) -> anyhow::Result<ExitCode> {
@@ -152,7 +152,7 @@ pub async fn apply_all(client: &Client, env: &Env, manifests: &[Manifest]) -> an
 }
 
 /// What the server serves; asked again for a kind that an earlier manifest may have defined.
-struct Kinds {
+pub(super) struct Kinds {
     client: Client,
     env: Env,
     catalogue: Option<Catalogue>,
@@ -163,11 +163,11 @@ const DEFINITION_TRIES: u32 = 20;
 const DEFINITION_WAIT: Duration = Duration::from_millis(250);
 
 impl Kinds {
-    fn new(client: Client, env: Env) -> Kinds {
+    pub(super) fn new(client: Client, env: Env) -> Kinds {
         Kinds { client, env, catalogue: None }
     }
 
-    async fn resource(&mut self, manifest: &Manifest, defines: bool) -> anyhow::Result<Resource> {
+    pub(super) async fn resource(&mut self, manifest: &Manifest, defines: bool) -> anyhow::Result<Resource> {
         for attempt in 0.. {
             if self.catalogue.is_none() {
                 self.catalogue = Some(Catalogue::fetch(&self.client).await?);
@@ -188,7 +188,7 @@ impl Kinds {
     }
 }
 
-async fn apply(kinds: &mut Kinds, manifest: &Manifest, way: &Way<'_>) -> anyhow::Result<Applied> {
+pub(super) async fn apply(kinds: &mut Kinds, manifest: &Manifest, way: &Way<'_>) -> anyhow::Result<Applied> {
     if manifest.name().is_empty() {
         bail!(
             "{}: apply needs metadata.name; generateName makes a new object each time",

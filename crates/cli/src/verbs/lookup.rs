@@ -9,7 +9,7 @@ use crate::session::Session;
 use crate::targets::Target;
 
 /// Objects per page of a list.
-pub(super) const PAGE: usize = 500;
+pub(crate) const PAGE: usize = 500;
 
 /// Which objects of a collection.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -55,7 +55,8 @@ pub(super) async fn list(
     }
 }
 
-fn with_head(mut object: Value, resource: &Resource) -> Value {
+/// The same object with the head that objects of a list lack.
+pub(crate) fn with_head(mut object: Value, resource: &Resource) -> Value {
     if let Some(map) = object.as_object_mut() {
         map.entry("apiVersion").or_insert_with(|| resource.api_version().into());
         map.entry("kind").or_insert_with(|| resource.kind.clone().into_owned().into());

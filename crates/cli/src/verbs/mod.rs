@@ -7,7 +7,9 @@ mod describe;
 mod get;
 mod logs;
 mod lookup;
+mod plan;
 mod version;
+mod why;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -15,9 +17,10 @@ use std::process::ExitCode;
 use stdx::Env;
 
 pub use apply::{Applied, Change, apply_all};
+pub(crate) use lookup::{PAGE, with_head};
 
 use crate::session::Session;
-use crate::{Connect, Connection, Io, fault};
+use crate::{Connect, Connection, Io, Thinkers, fault};
 
 /// A verb with its flags.
 #[derive(Debug, clap::Subcommand)]
@@ -26,6 +29,10 @@ pub enum Verb {
     Get(get::Args),
     /// Show one object with all that belongs to it
     Describe(describe::Args),
+    /// Say which rule holds an object, what it waits for and what to do
+    Why(why::Args),
+    /// Say what applying manifests would do to what runs, before anything moves
+    Plan(plan::Args),
     /// Bring objects into the state of manifests (server-side apply)
     Apply(apply::Args),
     /// Delete objects
@@ -44,6 +51,8 @@ impl Verb {
         match self {
             Verb::Get(args) => Some(&args.connect),
             Verb::Describe(args) => Some(&args.connect),
+            Verb::Why(args) => Some(&args.connect),
+            Verb::Plan(args) => Some(&args.connect),
             Verb::Apply(args) => Some(&args.connect),
             Verb::Delete(args) => Some(&args.connect),
             Verb::Logs(args) => Some(&args.connect),
@@ -75,7 +84,24 @@ pub async fn run_with<F, Fut, C>(
     env: Env,
     command: &mut clap::Command,
     open: F,
+    io: Io,
+) -> ExitCode
+where
+    F: FnOnce(Connect) -> Fut,
+    Fut: Future<Output = anyhow::Result<C>>,
+    C: Into<Connection>,
+{
+    run_knowing(verb, env, command, open, io, Thinkers::default()).await
+}
+
+/// The same with controllers that can be asked for reasons and plans.
+pub async fn run_knowing<F, Fut, C>(
+    verb: Verb,
+    env: Env,
+    command: &mut clap::Command,
+    open: F,
     mut io: Io,
+    thinkers: Thinkers,
 ) -> ExitCode
 where
     F: FnOnce(Connect) -> Fut,
@@ -96,7 +122,7 @@ where
             return ExitCode::FAILURE;
         }
     };
-    let mut session = Session::new(connection, env, io);
+    let mut session = Session::new(connection, env, io, thinkers);
     match dispatch(&mut session, verb).await {
         Ok(code) => code,
         Err(error) => {
@@ -110,6 +136,8 @@ async fn dispatch(session: &mut Session, verb: Verb) -> anyhow::Result<ExitCode>
     match verb {
         Verb::Get(args) => get::run(session, &args).await,
         Verb::Describe(args) => describe::run(session, &args).await,
+        Verb::Why(args) => why::run(session, &args).await,
+        Verb::Plan(args) => plan::run(session, &args).await,
         Verb::Apply(args) => apply::run(session, &args).await,
         Verb::Delete(args) => delete::run(session, &args).await,
         Verb::Logs(args) => logs::run(session, &args).await,

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use api_client::{Body, Client, Error, Response, Transport};
+use api_client::{Body, Client, Error, Patch, Response, Transport, WriteOptions};
 use apiserver::registry::Registry;
 use apiserver::{
     ApiServer, Attributes, Authorizer, Config, Decision, Limits, Nodes, Rows, Rule, ServiceRange, User,
@@ -80,6 +80,13 @@ impl Drop for World {
     }
 }
 
+/// The controllers of the cluster, and those that are asked.
+fn thinkers() -> cli::Thinkers {
+    let mut rows = builtins::rows();
+    rows.extend(workloads::rows());
+    cli::Thinkers::from(rows)
+}
+
 /// What a command printed.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Said {
@@ -150,6 +157,48 @@ impl World {
         World { transport: server.transport(User::new("admin", &["system:masters"])), env, dir }
     }
 
+    /// The same with our kinds, controllers, a scheduler and simulated nodes: two in each of two cells.
+    pub(crate) async fn cluster(name: &str) -> World {
+        let w = World::new(name).await;
+        let definitions = api_meta::Resource::cluster(
+            "apiextensions.k8s.io",
+            "v1",
+            "customresourcedefinitions",
+            "CustomResourceDefinition",
+        );
+        for definition in api_workload::crds() {
+            let name = definition["metadata"]["name"].as_str().unwrap().to_owned();
+            let options = WriteOptions { manager: "test".to_owned(), force: true, ..WriteOptions::default() };
+            let patch = Patch::Apply(definition);
+            let _: serde_json::Value =
+                w.client().patch(&definitions, ("", &name), "", &patch, &options).await.unwrap();
+        }
+        let permit = Arc::new(reconcile::AllowAll);
+        let clients = controller_host::over(w.client());
+        let config = controller_host::HostConfig::alone();
+        let host = controller_host::Host::new(clients, w.env.clone(), thinkers().rows, permit, config);
+        tokio::spawn(host.run());
+        let scheduler = scheduler::Scheduler::new(w.client(), w.env.clone(), scheduler::Config::default());
+        tokio::spawn(scheduler.run());
+        let mut nodes = node_sim::Config::new("test", 4);
+        nodes.cells = vec!["CellA".to_owned(), "CellB".to_owned()];
+        let (client, env) = (w.client(), w.env.clone());
+        tokio::spawn(async move { node_sim::run(client, env, nodes).await });
+        // New definitions are served a moment later.
+        w.pass(5).await;
+        w
+    }
+
+    /// Lets time pass in the cluster.
+    pub(crate) async fn pass(&self, secs: u64) {
+        tokio::time::sleep(Duration::from_secs(secs)).await;
+    }
+
+    /// One object as the server has it.
+    pub(crate) async fn object(&self, line: &str) -> serde_json::Value {
+        serde_json::from_str(&self.out(&format!("get {line} -o json")).await).unwrap()
+    }
+
     /// A client of the server.
     pub(crate) fn client(&self) -> Client {
         Client::new(self.transport.clone(), "test")
@@ -181,7 +230,7 @@ impl World {
         let transport = self.transport.clone();
         let open = |_: cli::Connect| async move { Ok(transport) };
         let mut command = App::command();
-        let run = cli::run_with(app.verb, self.env.clone(), &mut command, open, io);
+        let run = cli::run_knowing(app.verb, self.env.clone(), &mut command, open, io, thinkers());
         let code = tokio::time::timeout(length, run).await.unwrap_or(ExitCode::from(130));
         let dir = format!("{}/", self.dir.display());
         Said { code, out: out.text().replace(&dir, ""), err: err.text().replace(&dir, "") }
@@ -190,7 +239,13 @@ impl World {
     /// The same, which must succeed and say nothing on stderr.
     pub(crate) async fn out(&self, line: &str) -> String {
         let said = self.run(line).await;
-        assert_eq!((said.code, said.err.as_str()), (ExitCode::SUCCESS, ""), "{line}: {}", said.out);
+        assert_eq!(
+            (said.code, said.err.as_str()),
+            (ExitCode::SUCCESS, ""),
+            "{line}: {}{}",
+            said.out,
+            said.err
+        );
         said.out
     }
 

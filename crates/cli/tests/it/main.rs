@@ -4,4 +4,6 @@
 
 mod board;
 mod fixture;
+mod plan;
 mod verbs;
+mod why;
