@@ -166,31 +166,40 @@ fn is_named(owner: &OwnerReference, target: &TargetReference) -> bool {
 }
 
 /// A PodUnavailableBudget in numbers.
-pub(crate) fn judge(
+fn judge(
     world: &World,
     budget: &PodUnavailableBudget,
     spec: &PodUnavailableBudgetSpec,
     ledger: &Ledger,
     now: Time,
 ) -> Standing {
-    let pods: Vec<&Pod> = pods_of(world, budget, spec);
+    let pods = pods_of(world, budget, spec);
+    let total = wanted(world, spec, &budget.metadata.namespace, &pods);
+    let pods = pods.into_iter().filter(|p| !ledger.holds(&p.metadata.uid));
+    count(budget, spec, total, pods, now)
+}
+
+/// A PodUnavailableBudget in numbers, over its pods and what their workload wants.
+pub(crate) fn count<'a>(
+    budget: &PodUnavailableBudget,
+    spec: &PodUnavailableBudgetSpec,
+    total: i32,
+    pods: impl Iterator<Item = &'a Pod>,
+    now: Time,
+) -> Standing {
     let status = &budget.status;
     let is_noted = |pod: &Pod| {
         let noted = status.disrupted_pods.get(&pod.metadata.name);
-        noted
-            .or(status.unavailable_pods.get(&pod.metadata.name))
-            .is_some_and(|at| now.since(*at) < DISRUPTED_MAX)
+        let noted = noted.or(status.unavailable_pods.get(&pod.metadata.name));
+        noted.is_some_and(|at| now.since(*at) < DISRUPTED_MAX)
     };
-    let serving = |pod: &&&Pod| is_serving(pod) && !ledger.holds(&pod.metadata.uid) && !is_noted(pod);
-    let total =
-        spec.protect_total_replicas.unwrap_or_else(|| wanted(world, spec, &budget.metadata.namespace, &pods));
+    let available = number(pods.filter(|p| is_serving(p) && !is_noted(p)).count());
     let desired = match (spec.max_unavailable, spec.min_available) {
         (Some(max), _) => (total - max.of(total, Round::Up)).max(0),
         (None, Some(min)) => min.of(total, Round::Up),
         (None, None) => 0,
     };
-    let name = format!("PodUnavailableBudget {}", budget.metadata.key());
-    Standing { name, total, available: number(pods.iter().filter(serving).count()), desired }
+    Standing { name: format!("PodUnavailableBudget {}", budget.metadata.key()), total, available, desired }
 }
 
 /// The pods that a budget covers.
@@ -210,8 +219,11 @@ pub(crate) fn is_serving(pod: &Pod) -> bool {
         && !pod.metadata.labels.keys().any(|k| k.starts_with(UNAVAILABLE_LABEL_PREFIX))
 }
 
-/// Pods wanted: of the target by name, even when it has no pod; else what the pods' owners want.
-fn wanted(world: &World, spec: &PodUnavailableBudgetSpec, namespace: &str, pods: &[&Pod]) -> i32 {
+/// Pods wanted: as the budget says; of the target by name, even when it has no pod; else what the pods' owners want.
+pub(crate) fn wanted(world: &World, spec: &PodUnavailableBudgetSpec, namespace: &str, pods: &[&Pod]) -> i32 {
+    if let Some(total) = spec.protect_total_replicas {
+        return total;
+    }
     let Some(target) = &spec.target_ref else { return total(world, pods) };
     let key = ObjectKey::new(namespace, &*target.name);
     let count = |spec: &serde_json::Value| {

@@ -21,6 +21,12 @@ mod crd;
 mod judge;
 mod ledger;
 mod settings;
+mod status;
+#[cfg(test)]
+mod tests;
+mod unavailable;
+
+use reconcile::Row;
 
 pub use api::validate;
 pub use budgets::Standing;
@@ -29,3 +35,10 @@ pub use crd::crds;
 pub use judge::Guard;
 pub use ledger::{EFFECT_MAX, Ledger, PENDING_MAX, UNKNOWN_MAX};
 pub use settings::{Brake, Settings};
+pub use status::Statuses;
+pub use unavailable::Budgets;
+
+/// The guard's own controllers, for a host's table.
+pub fn rows() -> Vec<Row> {
+    vec![Row::of::<Statuses>(), Row::of::<Budgets>()]
+}
