@@ -314,7 +314,7 @@ impl<R: PodRuntime> Agent<R> {
                 );
             }
             let is_over = outcome.steps.contains(&Step::Remove);
-            if let Some((patch, is_final)) = worker.news(&outcome.status, is_over) {
+            if let Some((patch, is_final)) = worker.news(&outcome.status, is_over, now) {
                 let meta = &worker.pod.metadata;
                 let (namespace, name) = (meta.namespace.clone(), meta.name.clone());
                 let _ = self.reports.send(Report { namespace, name, uid: uid.to_owned(), patch, is_final });
@@ -323,7 +323,7 @@ impl<R: PodRuntime> Agent<R> {
                 Preparation::Wanted(at) if at > now => Some(at),
                 _ => None,
             };
-            worker.wake = outcome.wake.into_iter().chain(retry).min();
+            worker.wake = outcome.wake.into_iter().chain(retry).chain(worker.tell_at).min();
             if is_over && worker.deletion == Deletion::Gone {
                 runtime.remove(uid).await;
                 return self.forget(uid);

@@ -15,8 +15,16 @@ pub struct Config {
     pub host_address: String,
     /// Where log requests are answered; loopback.
     pub log_listen: SocketAddr,
-    /// Time between two renewals of a node's Lease.
+    /// Time between two renewals of a node's Lease, a quarter of how long one lasts: so long a silent node counts as alive.
+    /// The kubelet's are 10 s and 40 s.
     pub lease_renewal: Duration,
+}
+
+impl Config {
+    /// `leaseDurationSeconds` of the nodes' Leases.
+    pub(crate) fn lease_seconds(&self) -> u64 {
+        self.lease_renewal.saturating_mul(4).as_secs().max(1)
+    }
 }
 
 /// One node.

@@ -33,13 +33,22 @@ pub(crate) async fn keep(
     let uid = register(&client, &env, &config, node, log_port).await?;
     let mut turn = 0u32;
     loop {
+        // The Lease first: a node that says it is ready and does not renew would be doubted at once.
         renew(&client, &env, &config, &node.name, &uid).await;
-        if turn % STATUS_EVERY == 1 {
-            // A Node that somebody deleted comes back: its processes are still here.
+        if turn % STATUS_EVERY == 1 || !is_believed(&client, &node.name).await {
+            // A Node that somebody deleted, or gave up as silent, comes back: its processes are still here.
             register(&client, &env, &config, node, log_port).await?;
         }
         turn = turn.wrapping_add(1);
         env.sleep(config.lease_renewal).await;
+    }
+}
+
+/// Whether the server shows the node as ready, as far as it can be asked.
+async fn is_believed(client: &Client, name: &str) -> bool {
+    match client.get::<Node>(&Node::RESOURCE, "", name).await {
+        Ok(node) => node.status.conditions.iter().any(|c| c.r#type == "Ready" && c.status == "True"),
+        Err(error) => !error.is_not_found(),
     }
 }
 
@@ -92,7 +101,7 @@ async fn try_register(
 async fn renew(client: &Client, env: &Env, config: &Config, name: &str, uid: &str) {
     let spec = json!({
         "holderIdentity": name,
-        "leaseDurationSeconds": config.lease_renewal.as_secs().saturating_mul(4).max(4),
+        "leaseDurationSeconds": config.lease_seconds(),
         "renewTime": env.now().to_micro_string(),
     });
     let options = WriteOptions::default();

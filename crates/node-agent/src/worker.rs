@@ -3,14 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use api_core::{Container, Pod, PodStatus, Probe};
+use api_core::{Container, Pod, PodStatus, Probe, lost};
 use node_core::report::{self, Reasoned};
 use node_core::{ContainerFact, Deletion, Gate, Memory, Outcome, PodView, ProbeKind, Shape, decide};
 use stdx::Time;
 
 use crate::resolve::Sources;
 use crate::runtime::{Refusal, Remark};
+
+/// A status that was overwritten is told again at most once in this time: the node may not be believed yet.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Whether the pod's address and volumes are there.
 pub(crate) enum Preparation {
@@ -41,6 +45,11 @@ pub(crate) struct Worker {
     reasoned: Reasoned,
     is_first: bool,
     is_let_go: bool,
+    /// The server shows the pod as not ready because its node was silent.
+    is_marked: bool,
+    told_again: Option<Time>,
+    /// When to tell a status again that was overwritten.
+    pub(crate) tell_at: Option<Time>,
 }
 
 impl Worker {
@@ -60,6 +69,9 @@ impl Worker {
             reasoned: 0,
             is_first: true,
             is_let_go: false,
+            is_marked: false,
+            told_again: None,
+            tell_at: None,
             pod: Arc::new(pod),
             shape,
         }
@@ -71,6 +83,7 @@ impl Worker {
         if self.deletion != Deletion::Gone {
             self.deletion = deletion(&pod, &self.shape);
         }
+        self.is_marked = lost::is_marked(&pod);
         self.pod = Arc::new(pod);
     }
 
@@ -105,7 +118,13 @@ impl Worker {
     }
 
     /// The patch that tells the server, when there is something to tell.
-    pub(crate) fn news(&mut self, status: &PodStatus, is_over: bool) -> Option<(serde_json::Value, bool)> {
+    pub(crate) fn news(
+        &mut self,
+        status: &PodStatus,
+        is_over: bool,
+        now: Time,
+    ) -> Option<(serde_json::Value, bool)> {
+        self.insist(status, now);
         let fingerprint = report::fingerprint(status);
         if std::mem::take(&mut self.is_first) {
             self.reasoned = report::reasoned_at_server(status, &self.pod.status);
@@ -122,6 +141,21 @@ impl Worker {
         self.reported = fingerprint;
         self.is_let_go |= is_final;
         Some((patch, is_final))
+    }
+
+    /// Forgets what was told when somebody took the pod out of service because its node was silent: it is not, and it knows
+    /// better.
+    fn insist(&mut self, status: &PodStatus, now: Time) {
+        let is_ready = status.conditions.iter().any(|c| c.r#type == "Ready" && c.status == "True");
+        let next = self.told_again.map_or(now, |at| at + AGAIN);
+        self.tell_at = (self.is_marked && is_ready && next > now).then_some(next);
+        if !self.is_marked || !is_ready || next > now {
+            return;
+        }
+        self.is_marked = false;
+        self.told_again = Some(now);
+        self.reported = 0;
+        self.reasoned |= report::reasoned_at_server(status, &self.pod.status);
     }
 
     /// A container of the spec by its place in the shape.
@@ -143,5 +177,39 @@ fn deletion(pod: &Pod, shape: &Shape) -> Deletion {
     match pod.metadata.deletion_timestamp {
         None => Deletion::None,
         Some(_) => Deletion::Asked(pod.metadata.deletion_grace_period_seconds.unwrap_or(shape.grace_secs)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(ready: &Value) -> Pod {
+        let status = json!({"phase": "Running", "conditions": [ready]});
+        serde_json::from_value(json!({"metadata": {"name": "p", "uid": "u"}, "status": status})).unwrap()
+    }
+
+    #[test]
+    fn a_pod_that_was_marked_while_its_node_was_silent_is_told_ready_again_but_not_in_a_hurry() {
+        let ready = json!({"type": "Ready", "status": "True"});
+        let mark =
+            json!({"type": "Ready", "status": "False", "reason": lost::NODE_NOT_READY, "message": "m"});
+        let mut worker = Worker::new(pod(&ready), None);
+        let status = worker.pod.status.clone();
+        let at = Time::from_secs;
+        assert_eq!(worker.news(&status, false, at(1)), None, "the server knows");
+        worker.update(pod(&mark));
+        let (patch, _) = worker.news(&status, false, at(2)).unwrap();
+        let told = &patch["status"]["conditions"][0];
+        assert_eq!((&told["status"], &told["reason"]), (&json!("True"), &Value::Null), "the mark is cleared");
+        assert_eq!(worker.news(&status, false, at(2)), None);
+        worker.update(pod(&mark));
+        assert_eq!(worker.news(&status, false, at(2)), None, "not believed yet: no race");
+        assert_eq!(worker.tell_at, Some(at(3)));
+        assert!(worker.news(&status, false, at(3)).is_some());
+        worker.update(pod(&ready));
+        assert_eq!((worker.news(&status, false, at(4)), worker.tell_at), (None, None));
     }
 }

@@ -26,7 +26,8 @@ pub struct Config {
     pub taints: Vec<String>,
     /// How long things take.
     pub timings: Timings,
-    /// Time between two renewals of a node's Lease; nodes share it evenly.
+    /// Time between two renewals of a node's Lease; nodes share it evenly. It is a quarter of how long a Lease lasts: so long a
+    /// silent node counts as alive.
     pub lease_renewal: Duration,
     /// Most requests under way at once.
     pub writes_max: usize,
@@ -94,10 +95,15 @@ impl Config {
                 stop: Span::millis(200, 600),
                 init: Span::millis(200, 400),
             },
-            // The kubelet renews every 10 s. Beyond a thousand nodes that alone would be more than 100 writes per second, and
-            // node controllers wait for at least 40 s.
+            // The kubelet renews every 10 s and lets its Lease last 40 s. Beyond a thousand nodes that alone would be more than
+            // 100 writes per second.
             lease_renewal: Duration::from_secs(if nodes > 1000 { 25 } else { 10 }),
             writes_max: 32,
         }
+    }
+
+    /// `leaseDurationSeconds` of the nodes' Leases.
+    pub(crate) fn lease_seconds(&self) -> u64 {
+        self.lease_renewal.saturating_mul(4).as_secs().max(1)
     }
 }

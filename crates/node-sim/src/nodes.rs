@@ -109,7 +109,7 @@ pub(crate) fn status(config: &Config, name: &str, address: Ipv4Addr, now: Time) 
 pub(crate) fn lease_spec(config: &Config, name: &str, now: Time) -> Value {
     json!({
         "holderIdentity": name,
-        "leaseDurationSeconds": config.lease_renewal.as_secs().saturating_mul(4).max(4),
+        "leaseDurationSeconds": config.lease_seconds(),
         "renewTime": now.to_micro_string(),
     })
 }

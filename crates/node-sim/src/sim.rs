@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api_client::{Class, Client, Consumer, Delta, Error, Reflector, Seen, WriteOptions};
-use api_core::{Node, Pod};
+use api_core::{Node, Pod, PodStatus, lost};
 use api_meta::{Object, ObjectKey};
 use futures_util::{StreamExt, stream};
 use node_core::Shape;
@@ -90,6 +90,28 @@ struct Slot {
     is_queued: bool,
     is_writing: bool,
     is_let_go: bool,
+    /// The server shows the pod as not ready because its node was silent.
+    is_marked: bool,
+    told_again: Option<Time>,
+}
+
+impl Slot {
+    /// Forgets what was written when somebody took the pod out of service because its node was silent: it is not any more, and
+    /// it knows better. Tells when to try again if that was done a moment ago.
+    fn insist(&mut self, status: &PodStatus, now: Time) -> Option<Time> {
+        let is_ready = status.conditions.iter().any(|c| c.r#type == "Ready" && c.status == "True");
+        if !self.is_marked || !is_ready {
+            return None;
+        }
+        let next = self.told_again.map_or(now, |at| at + RETRY);
+        if next > now {
+            return Some(next);
+        }
+        self.is_marked = false;
+        self.told_again = Some(now);
+        self.written = 0;
+        None
+    }
 }
 
 enum Done {
@@ -223,10 +245,16 @@ impl Sim {
         };
         if let Some(slot) = &mut self.slots[id as usize] {
             slot.row.update(pod, shape);
+            slot.is_marked = is_same && lost::is_marked(pod);
         }
         let look = self.look(id);
-        let (Some(slot), Some(look), false) = (&mut self.slots[id as usize], look, is_same) else { return };
-        slot.reasoned |= report::reasoned_at_server(&look.status, &pod.status);
+        let (Some(slot), Some(look)) = (&mut self.slots[id as usize], look) else { return };
+        if !is_same || lost::is_marked(pod) {
+            slot.reasoned |= report::reasoned_at_server(&look.status, &pod.status);
+        }
+        if is_same {
+            return;
+        }
         if report::is_told(&look.status, &pod.status) {
             slot.written = report::fingerprint(&look.status);
         }
@@ -256,6 +284,8 @@ impl Sim {
             is_queued: false,
             is_writing: false,
             is_let_go: false,
+            is_marked: false,
+            told_again: None,
         };
         let id = match self.free.pop() {
             Some(id) => {
@@ -314,7 +344,9 @@ impl Sim {
             host: &node.host,
             images: &mut self.images,
         };
-        let look = slot.row.look(&mut around, now);
+        let mut look = slot.row.look(&mut around, now);
+        let again = slot.insist(&look.status, now);
+        look.wake = look.wake.into_iter().chain(again).min();
         if let Some(at) = slot.wake.take() {
             self.timers.remove(&(at, id));
         }
@@ -458,10 +490,14 @@ impl Sim {
         let node = &mut self.nodes[id as usize];
         node.is_reporting = true;
         let address = address::of_node(u32_of(node.number));
-        let status = nodes::status(&self.config, &node.name, address, self.env.now());
+        let now = self.env.now();
+        let status = nodes::status(&self.config, &node.name, address, now);
+        let lease = nodes::lease(&self.config, &node.name, &node.uid, now);
         let (client, done) = (self.client.clone(), self.done.clone());
         let (name, uid) = (node.name.clone(), node.uid.clone());
         self.env.spawn("sim node status", async move {
+            // The Lease first: a node that says it is ready and does not renew would be doubted at once.
+            writes::renew_lease(&client, &name, lease).await;
             writes::node_status(&client, &name, &uid, status).await;
             let _ = done.send(Done::Node { id });
         });

@@ -340,3 +340,57 @@ async fn an_offline_node_stands_still_until_it_is_back() {
     assert_eq!(w.pod("q")["status"]["phase"], "Running");
     assert!(w.api.requests().iter().any(|r| r.contains("/leases/")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_given_up_as_silent_says_again_that_it_and_its_pods_are_ready() {
+    let w = World::start(1);
+    w.wait(1).await;
+    w.api.pod("p", "sim-0", one("x:1"));
+    w.wait(5).await;
+    let ready = |object: &Value| {
+        let all = object["status"]["conditions"].as_array().unwrap().clone();
+        all.into_iter().find(|c| c["type"] == "Ready").unwrap()
+    };
+    let offline = |value: Value| {
+        w.api.put(
+            "/api/v1/nodes/sim-0",
+            json!({"metadata": {"annotations": {"knarr.dev/sim-offline": value}}}),
+        );
+    };
+    offline(json!("true"));
+    w.wait(1).await;
+    let unknown = json!({"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"});
+    w.api.put("/api/v1/nodes/sim-0", json!({"status": {"conditions": [unknown]}}));
+    let mark =
+        json!({"type": "Ready", "status": "False", "reason": "NodeNotReady", "message": "Node is not ready"});
+    w.api.put(&path("p"), json!({"status": {"conditions": [mark]}}));
+    w.wait(60).await;
+    assert_eq!(ready(&w.pod("p"))["status"], "False", "nobody is there to say otherwise");
+    w.api.requests();
+    offline(Value::Null);
+    w.wait(2).await;
+    assert_eq!(ready(&w.api.object("/api/v1/nodes/sim-0").unwrap())["status"], "True");
+    let pod = ready(&w.pod("p"));
+    assert_eq!((&pod["status"], pod.get("reason")), (&json!("True"), None));
+    let requests = w.api.requests();
+    let place =
+        |what: &str| requests.iter().position(|r| r.starts_with("PATCH") && r.contains(what)).unwrap();
+    assert!(place("/leases/") < place("/nodes/sim-0/status"), "it renews before it says so: {requests:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_that_keeps_coming_is_answered_once_a_second() {
+    let w = World::start(1);
+    w.wait(1).await;
+    w.api.pod("p", "sim-0", one("x:1"));
+    w.wait(5).await;
+    w.api.requests();
+    for _ in 0..50 {
+        let mark = json!({"type": "Ready", "status": "False", "reason": "NodeNotReady", "message": "Node is not ready"});
+        w.api.put(&path("p"), json!({"status": {"conditions": [mark]}}));
+        w.env.sleep(Duration::from_millis(100)).await;
+    }
+    let written = w.api.requests().into_iter().filter(|r| r.starts_with("PATCH") && r.contains("/pods/p/"));
+    let written = written.count();
+    assert!((4..=6).contains(&written), "{written} in five seconds");
+}
