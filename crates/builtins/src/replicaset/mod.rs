@@ -1,5 +1,10 @@
 //! ReplicaSet: keeps a number of pods of one template (apps/v1, as kube-controller-manager 1.36).
+//!
+//! Beyond upstream: a surplus pod that traffic components protect is asked out of service by label, and deleted when none of
+//! them is left. Pods that take no part in that, as those of stock Deployments, go at once, and nothing is written to them.
 
+#[cfg(test)]
+mod drain_tests;
 mod observe;
 mod plan;
 mod status;

@@ -9,11 +9,14 @@ use reconcile::{Action, Note, Plan, Risk, Severity, Target};
 use serde_json::{Value, json};
 use stdx::Time;
 
-use crate::kit;
+use crate::kit::{self, Leave};
 use crate::replicaset::{Observed, status};
 
 /// Pods created or deleted in one plan (as upstream).
 pub(crate) const BURST: usize = 500;
+
+/// The operation under which surplus pods are asked out of service.
+const SCALE_IN: &str = "scale-in";
 
 /// The pods of a set that count, by state.
 pub(crate) struct Census {
@@ -23,7 +26,7 @@ pub(crate) struct Census {
     pub terminating: i32,
     /// Pods wanted.
     pub wanted: usize,
-    /// Active pods that are to be deleted now.
+    /// Active pods that are to go: those that are on their way out already come first, so that no other has to.
     pub doomed: Vec<Arc<Pod>>,
 }
 
@@ -39,6 +42,7 @@ impl Census {
         let surplus = census.active.len().saturating_sub(census.wanted).min(BURST);
         if surplus > 0 && !seen.set.metadata.is_terminating() {
             census.doomed = kit::doomed_first(&census.active, &seen.crowds, now);
+            census.doomed.sort_by_key(|pod| !kit::is_asked(pod, SCALE_IN));
             census.doomed.truncate(surplus);
         }
         census
@@ -66,7 +70,8 @@ pub(crate) fn plan(seen: &Observed, now: Time) -> Plan {
     if census.active.len() < census.wanted {
         create(seen, census.wanted - census.active.len(), &mut plan);
     }
-    delete(&census, &mut plan);
+    keep(&census, &mut plan);
+    delete(&census, now, &mut plan);
     plan
 }
 
@@ -97,17 +102,43 @@ fn pod(set: &ReplicaSet, name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
 }
 
-fn delete(census: &Census, plan: &mut Plan) {
-    for pod in &census.doomed {
-        let message = format!("Deleted pod: {}", pod.metadata.name);
-        let action = Action::Delete {
-            target: Target::of(&**pod),
-            grace_seconds: None,
-            propagation: None,
-            risk: Risk::RemovePod,
-        };
-        plan.act_noting(action, Note::new(Severity::Normal, "SuccessfulDelete", message));
+/// Takes the request back from pods that are to stay after all.
+fn keep(census: &Census, plan: &mut Plan) {
+    let is_doomed = |pod: &Pod| census.doomed.iter().any(|doomed| doomed.metadata.uid == pod.metadata.uid);
+    let asked = census.active.iter().filter(|pod| kit::is_asked(pod, SCALE_IN));
+    for pod in asked.filter(|pod| !is_doomed(pod)) {
+        plan.actions.extend(Leave::withdrawn(pod, SCALE_IN));
     }
+}
+
+/// Deletes pods that nobody sends traffic to, and asks the others out of service first.
+fn delete(census: &Census, now: Time, plan: &mut Plan) {
+    for pod in &census.doomed {
+        match Leave::of(pod, SCALE_IN, now) {
+            Leave::Free => remove(pod, plan),
+            Leave::Ask => plan.act(Leave::ask(pod, SCALE_IN, now)),
+            Leave::Waits(due) => due.into_iter().for_each(|at| plan.wake_at(at)),
+            Leave::Held(by) => {
+                let name = &pod.metadata.name;
+                let message = format!(
+                    "pod {name} is not deleted: its drain is overdue and waits for {}",
+                    by.join(", ")
+                );
+                plan.note(Note::new(Severity::Why, "DrainOverdue", message));
+            }
+        }
+    }
+}
+
+fn remove(pod: &Pod, plan: &mut Plan) {
+    let message = format!("Deleted pod: {}", pod.metadata.name);
+    let action = Action::Delete {
+        target: Target::of(pod),
+        grace_seconds: None,
+        propagation: None,
+        risk: Risk::RemovePod,
+    };
+    plan.act_noting(action, Note::new(Severity::Normal, "SuccessfulDelete", message));
 }
 
 /// A ready pod becomes available by the passing of time alone.
