@@ -68,7 +68,7 @@ impl Reason {
     }
 
     /// `message (Reason, by cloneset/web, for 12s)`.
-    fn text(&self, now: Time) -> String {
+    pub fn text(&self, now: Time) -> String {
         let since = self.since.map(|t| format!("for {}", human_duration(now.since(t))));
         let by = Some(&self.by).filter(|b| !b.is_empty()).map(|b| format!("by {b}"));
         let word = Some(&self.reason).filter(|r| !r.is_empty()).cloned();

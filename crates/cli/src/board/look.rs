@@ -4,14 +4,14 @@ use api_client::{Client, Error, ListOptions};
 use api_meta::{LabelSelector, Resource};
 use serde_json::Value;
 use stdx::Env;
-use view::{Progress, Wait};
+use view::{Progress, Release, Wait};
 
 use super::Focus;
 
 /// What was seen.
 pub(super) enum Glance {
-    /// The workload, and why it waits.
-    Seen { progress: Progress, waits: Vec<Wait> },
+    /// The workload, why it waits, and its groups where it is released by groups.
+    Seen { progress: Progress, waits: Vec<Wait>, release: Option<Release> },
     /// It is not there.
     Gone,
 }
@@ -30,8 +30,9 @@ pub(super) async fn glance(client: &Client, env: &Env, focus: &Focus) -> Result<
         Err(error) => return Err(error),
     };
     let Some(progress) = view::progress(&object) else { return Ok(Glance::Gone) };
+    let release = view::release(&object);
     if progress.is_done() {
-        return Ok(Glance::Seen { progress, waits: Vec::new() });
+        return Ok(Glance::Seen { progress, waits: Vec::new(), release });
     }
     let pods = match object["kind"] == "Pod" {
         true => vec![object.clone()],
@@ -41,7 +42,7 @@ pub(super) async fn glance(client: &Client, env: &Env, focus: &Focus) -> Result<
     let kind = focus.resource.kind.as_ref();
     let events = events_about(client, &focus.namespace, kind, &focus.name, uid).await;
     let waits = view::waits(&object, &pods, &events, env.now());
-    Ok(Glance::Seen { progress, waits })
+    Ok(Glance::Seen { progress, waits, release })
 }
 
 async fn pods_of(client: &Client, workload: &Value, namespace: &str) -> Result<Vec<Value>, Error> {

@@ -1,6 +1,8 @@
-//! The live board of `up`: a bar per workload and batch, with the reason whenever one waits.
+//! The live board of `up` and of `release status --watch`: a bar per workload and batch, or per group of a release by cells,
+//! with the reason whenever one waits.
 
 mod batches;
+mod groups;
 mod look;
 mod screen;
 
@@ -70,10 +72,15 @@ async fn show(client: &Client, env: &Env, focus: &[Focus], screen: &mut Screen) 
         let mut open = 0;
         for (i, one) in focus.iter().enumerate() {
             match glance(client, env, one).await {
-                Ok(Glance::Seen { progress, waits }) => {
-                    let batch = batches[i].see(&progress);
+                Ok(Glance::Seen { progress, waits, release }) => {
                     open += usize::from(!progress.is_done());
-                    screen.draw(i, &progress, batch, &waits, env.now());
+                    match release.filter(|r| !r.groups.is_empty()) {
+                        Some(release) => screen.draw_release(one, i, &release, &progress, &waits, env.now()),
+                        None => {
+                            let batch = batches[i].see(&progress);
+                            screen.draw(i, &progress, batch, &waits, env.now());
+                        }
+                    }
                 }
                 Ok(Glance::Gone) => {
                     open += 1;

@@ -2,9 +2,10 @@
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use stdx::Time;
-use view::{Progress, Stage, Wait};
+use view::{Progress, Release, Stage, Wait};
 
 use super::batches::Batch;
+use super::groups::{self, Groups};
 use super::{Focus, REMIND_EVERY};
 
 /// The board on the screen.
@@ -19,6 +20,7 @@ struct Row {
     title: String,
     batch: usize,
     bar: Option<ProgressBar>,
+    groups: Groups,
     /// Reason under the bar.
     below: Option<ProgressBar>,
     last: String,
@@ -36,6 +38,7 @@ impl Screen {
             title: format!("{}/{}", f.namespace, f.name),
             batch: 0,
             bar: None,
+            groups: Groups::default(),
             below: None,
             last: String::new(),
             told: None,
@@ -53,6 +56,29 @@ impl Screen {
         }
     }
 
+    /// Shows one look at a workload that is released by groups.
+    pub(super) fn draw_release(
+        &mut self,
+        focus: &Focus,
+        i: usize,
+        release: &Release,
+        p: &Progress,
+        waits: &[Wait],
+        now: Time,
+    ) {
+        let told = groups::below(focus, release, p, waits, now);
+        if !self.live {
+            // Lengths of time change with every look and are no news.
+            let steady = groups::below(focus, release, p, waits, steady_since(release, now));
+            return self.line(i, groups::line(release, &steady), now);
+        }
+        let row = &mut self.rows[i];
+        let reasons_bar = || self.all.add(ProgressBar::new(0).with_style(reasons()));
+        let below = row.below.get_or_insert_with(reasons_bar);
+        row.groups.draw(&self.all, below, &row.title, release);
+        below.set_message(format!("  {told}"));
+    }
+
     /// Says something about a workload that cannot be shown.
     pub(super) fn note(&mut self, i: usize, text: &str, now: Time) {
         if self.live {
@@ -68,6 +94,7 @@ impl Screen {
     pub(super) fn close(&mut self) {
         for row in &mut self.rows {
             row.bar.take().into_iter().for_each(|b| b.abandon());
+            row.groups.close();
             row.below.take().into_iter().for_each(|b| b.finish_and_clear());
         }
     }
@@ -91,7 +118,6 @@ impl Screen {
             bar.set_prefix(format!("{} batch {}", row.title, batch.number));
             row.bar = Some(bar);
         }
-        let count = |n: i64| u64::try_from(n).unwrap_or(0);
         if let Some(bar) = &row.bar {
             bar.set_length(count(batch.size()));
             bar.set_position(count(batch.done(p)));
@@ -114,7 +140,16 @@ impl Screen {
     }
 }
 
-fn style() -> ProgressStyle {
+/// The moment at which a wait of a release began, so that its length is not told.
+fn steady_since(release: &Release, now: Time) -> Time {
+    release.waits_for.as_ref().and_then(|w| w.since).unwrap_or(now)
+}
+
+pub(super) fn count(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or(0)
+}
+
+pub(super) fn style() -> ProgressStyle {
     let style = ProgressStyle::with_template("{prefix:<28} [{bar:30}] {pos}/{len} {msg}");
     style.map_or_else(|_| ProgressStyle::default_bar(), |s| s.progress_chars("=> "))
 }
@@ -128,7 +163,7 @@ fn counts(p: &Progress) -> String {
 }
 
 /// Why it waits; empty when it is done.
-fn reason(p: &Progress, waits: &[Wait]) -> String {
+pub(super) fn reason(p: &Progress, waits: &[Wait]) -> String {
     let stage = match &p.stage {
         Stage::Done => return String::new(),
         Stage::Unseen => "waits for its controller".to_owned(),

@@ -75,7 +75,16 @@ async fn pods_of(session: &Session, object: &Value) -> anyhow::Result<Vec<Value>
 
 /// The selector of a workload's pods in text form.
 pub(super) fn pod_selector(object: &Value) -> Option<String> {
-    let kinds = ["Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "CloneSet", "Job"];
+    let kinds = [
+        "Deployment",
+        "ReplicaSet",
+        "StatefulSet",
+        "DaemonSet",
+        "CloneSet",
+        "InPlaceSet",
+        "CafeDeployment",
+        "Job",
+    ];
     if !kinds.contains(&object["kind"].as_str()?) {
         return None;
     }

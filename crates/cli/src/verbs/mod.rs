@@ -1,6 +1,7 @@
 //! The verbs, one file each.
 
 mod apply;
+mod brake;
 mod completion;
 mod delete;
 mod describe;
@@ -8,6 +9,7 @@ mod get;
 mod logs;
 mod lookup;
 mod plan;
+mod release;
 mod version;
 mod why;
 
@@ -35,6 +37,10 @@ pub enum Verb {
     Plan(plan::Args),
     /// Bring objects into the state of manifests (server-side apply)
     Apply(apply::Args),
+    /// Show a release, confirm, pause or continue it, go back
+    Release(release::Args),
+    /// Hold all dangerous actions of controllers, or let them go on
+    Brake(brake::Args),
     /// Delete objects
     Delete(delete::Args),
     /// Print the output of a container
@@ -53,6 +59,8 @@ impl Verb {
             Verb::Describe(args) => Some(&args.connect),
             Verb::Why(args) => Some(&args.connect),
             Verb::Plan(args) => Some(&args.connect),
+            Verb::Release(args) => Some(args.connect()),
+            Verb::Brake(args) => Some(args.connect()),
             Verb::Apply(args) => Some(&args.connect),
             Verb::Delete(args) => Some(&args.connect),
             Verb::Logs(args) => Some(&args.connect),
@@ -138,6 +146,8 @@ async fn dispatch(session: &mut Session, verb: Verb) -> anyhow::Result<ExitCode>
         Verb::Describe(args) => describe::run(session, &args).await,
         Verb::Why(args) => why::run(session, &args).await,
         Verb::Plan(args) => plan::run(session, &args).await,
+        Verb::Release(args) => release::run(session, &args).await,
+        Verb::Brake(args) => brake::run(session, &args).await,
         Verb::Apply(args) => apply::run(session, &args).await,
         Verb::Delete(args) => delete::run(session, &args).await,
         Verb::Logs(args) => logs::run(session, &args).await,

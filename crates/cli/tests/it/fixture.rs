@@ -157,8 +157,8 @@ impl World {
         World { transport: server.transport(User::new("admin", &["system:masters"])), env, dir }
     }
 
-    /// The same with our kinds, controllers, a scheduler and simulated nodes: two in each of two cells.
-    pub(crate) async fn cluster(name: &str) -> World {
+    /// The same with our kinds, and nobody who acts on them.
+    pub(crate) async fn bare_cluster(name: &str) -> World {
         let w = World::new(name).await;
         let definitions = api_meta::Resource::cluster(
             "apiextensions.k8s.io",
@@ -166,13 +166,21 @@ impl World {
             "customresourcedefinitions",
             "CustomResourceDefinition",
         );
-        for definition in api_workload::crds() {
+        for definition in api_workload::crds().into_iter().chain(guard::crds()) {
             let name = definition["metadata"]["name"].as_str().unwrap().to_owned();
             let options = WriteOptions { manager: "test".to_owned(), force: true, ..WriteOptions::default() };
             let patch = Patch::Apply(definition);
             let _: serde_json::Value =
                 w.client().patch(&definitions, ("", &name), "", &patch, &options).await.unwrap();
         }
+        // New definitions are served a moment later.
+        w.pass(5).await;
+        w
+    }
+
+    /// The same with controllers, a scheduler and simulated nodes: two in each of two cells.
+    pub(crate) async fn cluster(name: &str) -> World {
+        let w = World::bare_cluster(name).await;
         let permit = Arc::new(reconcile::AllowAll);
         let clients = controller_host::over(w.client());
         let config = controller_host::HostConfig::alone();
@@ -184,7 +192,6 @@ impl World {
         nodes.cells = vec!["CellA".to_owned(), "CellB".to_owned()];
         let (client, env) = (w.client(), w.env.clone());
         tokio::spawn(async move { node_sim::run(client, env, nodes).await });
-        // New definitions are served a moment later.
         w.pass(5).await;
         w
     }
@@ -192,6 +199,27 @@ impl World {
     /// Lets time pass in the cluster.
     pub(crate) async fn pass(&self, secs: u64) {
         tokio::time::sleep(Duration::from_secs(secs)).await;
+    }
+
+    /// The same, which must say that something is not finished.
+    pub(crate) async fn unfinished(&self, line: &str) -> String {
+        let said = self.run(line).await;
+        assert_eq!((said.code, said.err.as_str()), (ExitCode::from(2), ""), "{line}: {}", said.out);
+        said.out
+    }
+
+    /// Writes the status of a CafeDeployment as its controller would.
+    pub(crate) async fn cafe_status(&self, name: &str, status: serde_json::Value) {
+        let cafes = api_meta::Resource::namespaced(
+            "apps.cafe.cloud.alipay.com",
+            "v1alpha1",
+            "cafedeployments",
+            "CafeDeployment",
+        );
+        let patch = Patch::Merge(serde_json::json!({"status": status}));
+        let options = WriteOptions::default();
+        let _: serde_json::Value =
+            self.client().patch(&cafes, ("default", name), "status", &patch, &options).await.unwrap();
     }
 
     /// One object as the server has it.

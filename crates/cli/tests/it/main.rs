@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod board;
+mod brake;
 mod fixture;
 mod plan;
+mod release;
 mod verbs;
 mod why;

@@ -74,15 +74,15 @@ async fn a_rolling_update_is_foreseen_step_by_step_and_cuts_pods_off() {
             spec.template.spec.containers[main].image: web:1 -> web:2
           Steps:
             STEP   DOES       CELLS              PODS
-            1      delete 1   CellA 1            web-#0
+            1      delete 1   CellB 1            web-#0
             2      create 2   CellA 1, CellB 1
-            3      delete 2   CellA 1, CellB 1   web-#1, web-#2
-            4      create 2   CellA 2
+            3      delete 2   CellA 2            web-#1, web-#2
+            4      create 2   CellA 1, CellB 1
             5      delete 1   CellB 1            web-#3
           Available pods:
             CELL    NOW   LOWEST   MINIMUM   END
-            CellA   2     1        -         3
-            CellB   2     1        -         1
+            CellA   2     1        -         2
+            CellB   2     1        -         2
             all     4     3        3         4
           Services:
             SERVICE   READY NOW   LOWEST   END   PODS LEAVE TRAFFIC
@@ -107,13 +107,13 @@ async fn an_in_place_update_restarts_pods_within_their_budget() {
           Changes:
             spec.template.spec.containers[main].image: web:1 -> web:2
           Steps:
-            STEP   DOES                 CELLS     PODS
-            1      restart in place 2   CellA 2   web-#0, web-#1
-            2      restart in place 2   CellB 2   web-#2, web-#3
+            STEP   DOES                 CELLS              PODS
+            1      restart in place 2   CellA 1, CellB 1   web-#0, web-#1
+            2      restart in place 2   CellA 1, CellB 1   web-#2, web-#3
           Available pods:
             CELL    NOW   LOWEST   MINIMUM   END
-            CellA   2     0        -         2
-            CellB   2     0        -         2
+            CellA   2     1        -         2
+            CellB   2     1        -         2
             all     4     2        2         4
           Services:
             SERVICE   READY NOW   LOWEST   END   PODS LEAVE TRAFFIC
@@ -152,11 +152,11 @@ async fn what_a_partition_holds_and_what_is_unchanged_are_told() {
           Steps:
             STEP   DOES                 CELLS     PODS
             1      create 1             CellA 1
-            2      restart in place 1   CellA 1   web-#0
+            2      restart in place 1   CellB 1   web-#0
           Available pods:
             CELL    NOW   LOWEST   MINIMUM   END
             CellA   2     2        -         3
-            CellB   2     2        -         2
+            CellB   2     1        -         2
             all     4     4        4         5
           Held:
             partition keeps 3 of 5 pods at the revision before web-#1 (Partition, by cloneset.apps.kruise.io/web)
