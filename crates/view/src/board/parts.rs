@@ -92,6 +92,16 @@ impl Parts {
         put(&mut out, "cluster".to_owned(), &cluster(seen));
         Parts(out)
     }
+
+    /// The same, holding parts that are equal to those of `before` in common with it, so that comparing again is cheap.
+    pub fn sharing(mut self, before: &Parts) -> Parts {
+        for (key, part) in &mut self.0 {
+            if let Some(old) = before.0.get(key).filter(|old| *old == part) {
+                *part = old.clone();
+            }
+        }
+        self
+    }
 }
 
 fn put(out: &mut BTreeMap<String, Arc<Value>>, key: String, part: &impl Serialize) {
@@ -158,7 +168,7 @@ fn events(
     let is_fresh = |e: &EventFact| now.secs() - e.at.secs() <= EVENT_FRESH_SECS;
     let mut found: Vec<(&ObjectKey, &EventFact)> =
         seen.events.iter().filter(|(_, e)| is_fresh(e) && concerns(e)).collect();
-    found.sort_by(|(a_key, a), (b_key, b)| b.at.cmp(&a.at).then_with(|| a_key.cmp(b_key)));
+    found.sort_by(|(a_key, a), (b_key, b)| b.at.cmp(&a.at).then_with(|| b_key.cmp(a_key)));
     let row = |(key, e): (&ObjectKey, &EventFact)| {
         json!({"id": key.to_string(), "at": millis(e.at), "kind": e.kind, "about": e.about, "reason": e.reason,
             "message": e.message, "count": e.count, "warning": e.is_warning})

@@ -1,6 +1,6 @@
 //! Requests and failures: totals that others count, turned into what moved between two looks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -137,10 +137,14 @@ impl LoadReading {
     }
 }
 
-/// Remembers the totals of the last look.
+/// Rates are taken over so many looks: a single one is too short to be steady.
+const WINDOW: usize = 4;
+
+/// Remembers the totals of the last looks.
 #[derive(Clone, Debug, Default)]
 pub struct Meter {
-    traffic: Option<(Time, TrafficReading)>,
+    /// Oldest first.
+    traffic: VecDeque<(Time, TrafficReading)>,
     load: Option<LoadReading>,
     moved: Option<Moved>,
     fresh: u64,
@@ -175,14 +179,14 @@ impl Meter {
         let fresh = std::mem::take(&mut self.fresh);
         tick.load = self.moved.map(|m| Moved { failed: fresh, ..m });
         let Some(new) = traffic else { return tick };
-        let old = self.traffic.replace((now, new.clone()));
-        let secs = old.as_ref().map(|(at, _)| now.since(*at).as_secs_f64());
-        let old = old.map(|(_, reading)| reading).unwrap_or_default();
-        let rate = |moved: u64| secs.filter(|s| *s > 0.0).map_or(0.0, |s| (moved as f64 / s).round());
+        let empty = (now, TrafficReading::default());
+        let (since, first) = self.traffic.front().unwrap_or(&empty);
+        let last = self.traffic.back().map_or(&empty.1, |(_, reading)| reading);
+        let secs = now.since(*since).as_secs_f64();
+        let rate = |moved: u64| if secs > 0.0 { (moved as f64 / secs).round() } else { 0.0 };
         for (key, service) in &new.services {
-            let before = old.services.get(key);
-            let requests = before.map_or(0, |b| service.requests.saturating_sub(b.requests));
-            let failed = before.map_or(0, |b| service.failed.saturating_sub(b.failed));
+            let requests = first.services.get(key).map_or(0, |b| service.requests.saturating_sub(b.requests));
+            let failed = last.services.get(key).map_or(0, |b| service.failed.saturating_sub(b.failed));
             let moved = Moved {
                 rps: rate(requests),
                 failed,
@@ -192,11 +196,15 @@ impl Meter {
             };
             tick.services.insert(key.clone(), moved);
             for (pod, end) in &service.endpoints {
-                let was = before.and_then(|b| b.endpoints.get(pod)).map_or(end.requests, |e| e.requests);
+                let was = first.services.get(key).and_then(|b| b.endpoints.get(pod));
                 let at = tick.pods.entry(pod.clone()).or_default();
                 at.open += end.open;
-                at.rps += rate(end.requests.saturating_sub(was));
+                at.rps += rate(end.requests.saturating_sub(was.map_or(end.requests, |e| e.requests)));
             }
+        }
+        self.traffic.push_back((now, new));
+        if self.traffic.len() > WINDOW {
+            self.traffic.pop_front();
         }
         tick.pods.retain(|_, p| p.open > 0 || p.rps > 0.0);
         tick
