@@ -1,0 +1,279 @@
+//! The CafeDeployment as the steps see it: cells with their sets and counts, worked out once.
+
+use std::sync::Arc;
+
+use api_core::{ControllerRevision, Pod, drain};
+use api_meta::{IntOrPercent, Round};
+use api_workload::names::cafe as words;
+use api_workload::{CafeDeploymentSpec, CafeDeploymentStatus, GroupCell, MovedQuota, PodSetType, UnitType};
+use stdx::Time;
+use workload_kit::drain::{Policy, Progress, progress};
+use workload_kit::podfact;
+
+use super::podset::{Maker, PodSet};
+use super::{Observed, groups, moves};
+
+/// The CafeDeployment as the steps see it.
+pub(super) struct View<'a> {
+    pub seen: &'a Observed,
+    pub spec: &'a CafeDeploymentSpec,
+    pub update: Arc<ControllerRevision>,
+    pub now: Time,
+    /// Pods of each cell by the spec alone, before quota moved.
+    pub base: Vec<GroupCell>,
+    /// Quota that has moved, or moves with this look.
+    pub moved: Vec<MovedQuota>,
+    /// Cells of the spec in order, then those that are being left.
+    pub cells: Vec<Cell<'a>>,
+}
+
+/// One cell.
+pub(super) struct Cell<'a> {
+    pub name: String,
+    /// Pods wanted here.
+    pub target: i32,
+    /// None of its nodes is ready.
+    pub is_lost: bool,
+    /// Its sets; for ReplicaSets the newest revision first.
+    pub sets: Vec<&'a PodSet>,
+    pub count: Count,
+    pub members: Vec<Member>,
+}
+
+/// One active pod.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    pub pod: Arc<Pod>,
+    pub is_updated: bool,
+    /// In service, as far as its node and its workload say.
+    pub is_ready: bool,
+    /// The same for as long as asked, and back in traffic.
+    pub is_available: bool,
+    /// Its node is not ready, or gone.
+    pub is_stranded: bool,
+    /// Since when no node has room for it.
+    pub unplaced_since: Option<Time>,
+}
+
+/// Pods of a cell by what matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Count {
+    /// Active pods.
+    pub current: i32,
+    pub ready: i32,
+    pub available: i32,
+    pub updated: i32,
+    pub updated_ready: i32,
+    pub updated_available: i32,
+    pub old_available: i32,
+    /// Pods whose node is not ready.
+    pub stranded: i32,
+    /// Updated pods that no node has room for.
+    pub unplaced: i32,
+}
+
+impl Member {
+    fn new(pod: &Arc<Pod>, view: &Basis<'_, '_>) -> Member {
+        let min_ready = view.spec.strategy.min_ready_seconds;
+        let label = pod.metadata.labels.get(words::REVISION_LABEL);
+        let unplaced =
+            pod.condition("PodScheduled").filter(|c| c.status == "False" && c.reason == "Unschedulable");
+        Member {
+            is_updated: label.is_some_and(|l| l == view.update),
+            is_ready: podfact::is_ready(pod, 0, view.now),
+            is_available: podfact::is_available(pod, min_ready, view.now) && drain::is_back(pod),
+            is_stranded: !pod.spec.node_name.is_empty()
+                && !view.seen.nodes.get(&pod.spec.node_name).is_some_and(|n| n.is_ready),
+            unplaced_since: unplaced.map(|c| c.last_transition_time.unwrap_or(view.now)),
+            pod: pod.clone(),
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.pod.metadata.name
+    }
+
+    /// Why it will not come into service by waiting: a failure of the revision it has.
+    pub(super) fn failure(&self) -> Option<String> {
+        if self.is_available || self.is_stranded || self.unplaced_since.is_some() {
+            return None;
+        }
+        podfact::trouble(&self.pod).or_else(|| ended(&self.pod))
+    }
+
+    /// Traffic components that have not let go of it in time, and what its owner declared for this case.
+    pub(super) fn overdue(&self, now: Time) -> Option<(Vec<String>, Policy)> {
+        match progress(&self.pod, now) {
+            Progress::Overdue { waits_for, policy, .. } => Some((waits_for, policy)),
+            _ => None,
+        }
+    }
+}
+
+/// A container of the newest image that has just ended badly: the node has not yet given up on it, a release has.
+fn ended(pod: &Pod) -> Option<String> {
+    let image = |name: &str| pod.spec.containers.iter().find(|c| c.name == name).map(|c| c.image.as_str());
+    pod.status.container_statuses.iter().find_map(|s| {
+        let is_new = image(&s.name).is_some_and(|i| i == s.image);
+        let state = s.state.terminated.as_ref().or(s.last_state.terminated.as_ref().filter(|_| !s.ready));
+        let code = state.filter(|t| is_new && t.exit_code != 0 && !is_stopped(t.exit_code))?.exit_code;
+        Some(format!("container {} ended with exit code {code}", s.name))
+    })
+}
+
+/// Whether an exit code says that somebody stopped the process, as an update does.
+fn is_stopped(code: i32) -> bool {
+    const KILLED: i32 = 128 + 9;
+    const TERMINATED: i32 = 128 + 15;
+    matches!(code, KILLED | TERMINATED)
+}
+
+/// What members are judged by.
+struct Basis<'a, 'u> {
+    seen: &'a Observed,
+    spec: &'a CafeDeploymentSpec,
+    update: &'u str,
+    now: Time,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(
+        seen: &'a Observed,
+        spec: &'a CafeDeploymentSpec,
+        update: Arc<ControllerRevision>,
+        now: Time,
+    ) -> View<'a> {
+        let base = groups::shares(spec.replicas, &groups::cells(spec));
+        let mut cells: Vec<Cell<'_>> = Vec::new();
+        {
+            let basis = Basis { seen, spec, update: &update.metadata.name, now };
+            let mut names: Vec<&str> = base.iter().map(|c| c.name.as_str()).collect();
+            for set in &seen.sets {
+                if !names.contains(&set.cell.as_str()) {
+                    names.push(&set.cell);
+                }
+            }
+            cells.extend(names.into_iter().map(|name| Cell::new(name, &basis)));
+        }
+        for cell in &mut cells {
+            cell.target = base.iter().find(|b| b.name == cell.name).map_or(0, |b| b.pods);
+        }
+        let mut view = View { seen, spec, update, now, base, moved: Vec::new(), cells };
+        view.moved = moves::of(&view);
+        moves::apply(&view.moved, &mut view.cells);
+        view
+    }
+
+    pub(super) fn status(&self) -> &CafeDeploymentStatus {
+        &self.seen.cafe.status
+    }
+
+    pub(super) fn update_name(&self) -> &str {
+        &self.update.metadata.name
+    }
+
+    pub(super) fn maker(&self) -> Maker<'_> {
+        Maker { cafe: &self.seen.cafe, spec: self.spec }
+    }
+
+    pub(super) fn annotation(&self, key: &str) -> Option<&str> {
+        self.seen.cafe.metadata.annotations.get(key).map(String::as_str)
+    }
+
+    pub(super) fn cell(&self, name: &str) -> Option<&Cell<'a>> {
+        self.cells.iter().find(|c| c.name == name)
+    }
+
+    pub(super) fn is_replicaset(&self) -> bool {
+        self.spec.pod_set_type == PodSetType::ReplicaSet
+    }
+
+    /// Pods that stay available in a cell, where the user says so.
+    pub(super) fn asked_minimum(&self, cell: &Cell<'_>) -> Option<i32> {
+        let text = self.annotation(words::CELL_MIN_AVAILABLE)?;
+        let number = text.parse().ok().map(IntOrPercent::Int);
+        let share = number.or_else(|| IntOrPercent::parse_percent(text))?;
+        Some(share.of(cell.target, Round::Up).clamp(0, cell.target))
+    }
+}
+
+impl<'a> Cell<'a> {
+    fn new(name: &str, basis: &Basis<'a, '_>) -> Cell<'a> {
+        let mut sets: Vec<&PodSet> = basis.seen.sets.iter().filter(|s| s.cell == name).collect();
+        let number = |set: &PodSet| {
+            let held = basis.seen.revisions.iter().find(|r| r.metadata.name == set.revision);
+            held.map_or(0, |r| r.revision)
+        };
+        sets.sort_by_key(|s| std::cmp::Reverse(number(s)));
+        let own = basis.seen.pods.iter().filter(|p| p.cell == name && p.pod.is_active());
+        let members: Vec<Member> = own.map(|p| Member::new(&p.pod, basis)).collect();
+        Cell {
+            name: name.to_owned(),
+            target: 0,
+            is_lost: is_lost(basis.seen, basis.spec.topology.unit_type, name),
+            sets,
+            count: Count::of(&members),
+            members,
+        }
+    }
+
+    /// Pods its sets are told to keep.
+    pub(super) fn kept(&self) -> i32 {
+        self.sets.iter().map(|s| s.replicas).sum()
+    }
+
+    /// Of these, how many are told to be at the update revision. A set that has not heard of it counts what it has of it.
+    pub(super) fn committed(&self, view: &View<'_>) -> i32 {
+        let at = |set: &&&PodSet| set.revision == view.update_name();
+        if view.is_replicaset() {
+            return self.sets.iter().filter(at).map(|s| s.replicas).sum();
+        }
+        match self.sets.first() {
+            Some(set) if set.revision == view.update_name() => (set.replicas - set.partition).max(0),
+            Some(_) => self.count.updated.min(self.kept()),
+            None => 0,
+        }
+    }
+
+    /// Pods that its sets keep and that are not there.
+    pub(super) fn missing(&self) -> i32 {
+        (self.kept() - self.count.current).max(0)
+    }
+}
+
+/// Whether none of the nodes of a cell is ready.
+fn is_lost(seen: &Observed, unit: UnitType, name: &str) -> bool {
+    let mut own = seen.nodes.values().filter(|n| match unit {
+        UnitType::None => true,
+        UnitType::Cell => n.cell.as_deref() == Some(name),
+        UnitType::Zone => n.zone.as_deref() == Some(name),
+    });
+    !own.any(|n| n.is_ready)
+}
+
+impl Count {
+    fn of(members: &[Member]) -> Count {
+        let number = |is: &dyn Fn(&Member) -> bool| {
+            i32::try_from(members.iter().filter(|m| is(m)).count()).unwrap_or(i32::MAX)
+        };
+        Count {
+            current: number(&|_| true),
+            ready: number(&|m| m.is_ready),
+            available: number(&|m| m.is_available),
+            updated: number(&|m| m.is_updated),
+            updated_ready: number(&|m| m.is_updated && m.is_ready),
+            updated_available: number(&|m| m.is_updated && m.is_available),
+            old_available: number(&|m| !m.is_updated && m.is_available),
+            stranded: number(&|m| m.is_stranded),
+            unplaced: number(&|m| m.is_updated && m.unplaced_since.is_some()),
+        }
+    }
+
+    pub(super) fn old_unavailable(&self) -> i32 {
+        self.current - self.updated - self.old_available
+    }
+
+    pub(super) fn unavailable(&self) -> i32 {
+        self.current - self.available
+    }
+}
