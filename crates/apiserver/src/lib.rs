@@ -40,6 +40,6 @@ mod who;
 mod yaml;
 
 pub use bootstrap::BootstrapError;
-pub use server::{ApiServer, Config, Documents, Figures, Limits, Nodes, ServiceRange, Version};
+pub use server::{ApiServer, Config, Documents, Figures, Limits, Nodes, Protection, ServiceRange, Version};
 pub use stored::Rows;
 pub use who::{Attributes, Authorizer, Decision, Rule, User};

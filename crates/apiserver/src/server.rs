@@ -1,6 +1,6 @@
 //! The server as its callers see it: who asks and what, one response back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -88,6 +88,27 @@ pub struct ServiceRange {
     pub server: (std::net::Ipv4Addr, u16),
 }
 
+/// What is protected from deletion while it is in use, beyond what is labelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protection {
+    /// Namespaces with active pods or bound claims.
+    Namespaces,
+    /// Workloads that want replicas and have no owner.
+    Workloads,
+}
+
+impl std::str::FromStr for Protection {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Protection, String> {
+        match text {
+            "namespaces" => Ok(Protection::Namespaces),
+            "workloads" => Ok(Protection::Workloads),
+            other => Err(format!("{other:?} cannot be protected: choose from namespaces, workloads")),
+        }
+    }
+}
+
 /// Bounds of the server.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -125,6 +146,7 @@ pub struct ApiServer {
     pub(crate) writes: Semaphore,
     audit_ids: AtomicU64,
     figures: Mutex<Vec<Figures>>,
+    protected: Mutex<BTreeSet<Protection>>,
 }
 
 impl ApiServer {
@@ -137,6 +159,7 @@ impl ApiServer {
             metrics: Metrics::default(),
             audit_ids: AtomicU64::new(1),
             figures: Mutex::default(),
+            protected: Mutex::default(),
             store: config.store,
             env: config.env,
             registry: config.registry,
@@ -148,6 +171,15 @@ impl ApiServer {
             version: config.version,
             limits: config.limits,
         })
+    }
+
+    /// Protects more from deletion than what is labelled, and definitions in use, which always are.
+    pub fn protect(&self, what: impl IntoIterator<Item = Protection>) {
+        self.protected.lock().unwrap_or_else(PoisonError::into_inner).extend(what);
+    }
+
+    pub(crate) fn protects(&self, what: Protection) -> bool {
+        self.protected.lock().unwrap_or_else(PoisonError::into_inner).contains(&what)
     }
 
     /// Shows a component's figures at `/metrics` beside the server's own.

@@ -3,7 +3,7 @@
 use api_meta::Cause;
 use serde_json::Value;
 
-use super::metadata;
+use super::{admit, metadata};
 use crate::refuse::{Outcome, invalid};
 use crate::registry::{Context, Served};
 
@@ -13,6 +13,7 @@ pub(crate) fn create(served: &Served, object: &Value, context: &Context<'_>) -> 
     causes.extend(schema(served, object, None));
     causes.extend(replicas(served, object));
     causes.extend((served.facts.validate_create)(object, context));
+    causes.extend(admit::faults(served, object, None));
     judge(served, object, causes)
 }
 
@@ -24,6 +25,7 @@ pub(crate) fn update(served: &Served, new: &Value, old: &Value, context: &Contex
     causes.extend(schema(served, new, Some(old)));
     causes.extend(replicas(served, new));
     causes.extend((served.facts.validate_update)(new, old, context));
+    causes.extend(admit::faults(served, new, Some(old)));
     judge(served, new, causes)
 }
 

@@ -151,7 +151,11 @@ async fn attempt(
         metadata::bump(&mut new, old, served.facts.generation);
     }
     owners::keep_times(old, &mut new);
-    let done = match validate::update(served, &new, old, &context) {
+    let is_kept = match validate::update(served, &new, old, &context) {
+        Ok(()) => admit_pod(call, served, how, &new, old).await,
+        refused => refused,
+    };
+    let done = match is_kept {
         Ok(()) => {
             (served.facts.warnings)(&new, Some(old)).into_iter().for_each(|text| call.warn(text));
             commit(call, served, how, base, &new).await
@@ -164,6 +168,17 @@ async fn attempt(
         _ => given.give_back(addresses),
     }
     done
+}
+
+/// Asks the budgets of a pod that a change may take out of service.
+async fn admit_pod(call: &Call, served: &Served, how: &Change<'_>, new: &Value, old: &Value) -> Outcome<()> {
+    if &*served.storage_key != "pods" {
+        return Ok(());
+    }
+    match admit::unavailable::operation(how.subresource, new, old) {
+        Some(operation) => admit::unavailable::admit(call, served, old, operation, how.dry_run).await,
+        None => Ok(()),
+    }
 }
 
 /// What is written through scale is recorded without its time, as upstream does.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use api_client::Response;
 use api_meta::{Cause, StatusDetails};
+use api_workload::unavailable_budget::Operation;
 use serde_json::{Value, json};
 use store::{Expect, Stored};
 
@@ -188,7 +189,11 @@ pub(crate) async fn remove(
     for _ in 0..ATTEMPTS_MAX {
         let current = call.server.store.get(&key).ok_or_else(|| not_found(&served.resource, name))?;
         check_preconditions(served, name, options, &current)?;
-        admit::delete(served, name)?;
+        admit::delete(call, served, name, &current)?;
+        if &*served.storage_key == "pods" && admit::unavailable::is_any(call) {
+            let pod = stored::decode(&current)?;
+            admit::unavailable::admit(call, served, &pod, Operation::Delete, options.dry_run).await?;
+        }
         if let Some(written) = attempt(call, served, &current, options).await? {
             return Ok(written);
         }

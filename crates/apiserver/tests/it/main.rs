@@ -7,5 +7,6 @@ mod crud;
 mod fixture;
 mod lists;
 mod meeting;
+mod protection;
 mod subresources;
 mod watches;

@@ -1,9 +1,13 @@
 //! Stage: built-in admission. Refuses or completes what is written, by what else exists.
 
 mod classes;
+mod heirs;
 mod pod;
+mod protect;
+pub(crate) mod unavailable;
 
 pub(crate) use pod::SYSTEM_CLASSES;
+pub(crate) use protect::faults;
 
 use serde_json::Value;
 use store::{Key, Stored};
@@ -42,11 +46,11 @@ pub(crate) fn update(served: &Served, new: &mut Value) {
 }
 
 /// Admits a deletion.
-pub(crate) fn delete(served: &Served, name: &str) -> Outcome<()> {
+pub(crate) fn delete(call: &Call, served: &Served, name: &str, current: &Stored) -> Outcome<()> {
     if &*served.storage_key == "namespaces" && IMMORTAL.contains(&name) {
         return Err(forbidden(&served.resource, name, "this namespace may not be deleted"));
     }
-    Ok(())
+    protect::delete(call, served, current)
 }
 
 /// Every namespace carries its name as a label; a default, and again once a generated name is known.
