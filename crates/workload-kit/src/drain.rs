@@ -166,4 +166,21 @@ mod tests {
         out.metadata.annotations.insert(drain::DRAIN.into(), "disabled".into());
         assert_eq!(progress(&out, Time::from_secs(0)), Progress::Free);
     }
+
+    #[test]
+    fn one_closed_gate_of_several_is_enough() {
+        let mut both = pod(Some("False"), &["web"]);
+        both.spec.readiness_gates.push(PodReadinessGate { condition_type: drain::SERVICE_READY.into() });
+        assert_eq!(drain::gate(&both), Some(drain::SERVICE_READY));
+        assert!(matches!(progress(&both, Time::from_secs(110)), Progress::Draining { .. }));
+    }
+
+    #[test]
+    fn a_gate_closed_for_another_reason_keeps_its_time() {
+        let closed =
+            close(&pod(Some("False"), &["web"]), drain::INPLACE_READY, "Other", Time::from_secs(130));
+        assert_eq!(closed["status"]["conditions"][0]["lastTransitionTime"], json!(Time::from_secs(100)));
+        let open = close(&pod(Some("True"), &["web"]), drain::INPLACE_READY, "Other", Time::from_secs(130));
+        assert_eq!(open["status"]["conditions"][0]["lastTransitionTime"], json!(Time::from_secs(130)));
+    }
 }

@@ -159,4 +159,28 @@ mod tests {
         assert_eq!(hold(&last, &hook, true, now), None);
         assert_eq!(hold(&Pod::default(), &hook, true, now), None);
     }
+
+    #[test]
+    fn a_pod_given_back_remembers_what_it_refused_until_its_gate_is_closed_again() {
+        let gate = |status: &str, reason: &str, message: &str| {
+            let mut pod = Pod::default();
+            pod.spec.readiness_gates.push(PodReadinessGate { condition_type: names::INPLACE_READY.into() });
+            pod.status.conditions.push(Condition {
+                r#type: names::INPLACE_READY.into(),
+                status: status.into(),
+                reason: reason.into(),
+                message: message.into(),
+                ..Condition::default()
+            });
+            pod
+        };
+        let back = give_back("web-2", Time::from_secs(0));
+        let condition = &back["status"]["conditions"][0];
+        let text = |field: &str| condition[field].as_str().unwrap();
+        let pod = gate(text("status"), text("reason"), text("message"));
+        assert_eq!((refused(&pod), needs_opening(&pod)), (Some("web-2"), true));
+        let closed = close(&pod, STARTED, Time::from_secs(1));
+        assert_eq!(closed["status"]["conditions"][0]["message"], Value::Null);
+        assert_eq!(refused(&gate("False", STARTED, "")), None);
+    }
 }

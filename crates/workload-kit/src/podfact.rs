@@ -83,3 +83,32 @@ fn container_trouble(pod: &Pod, status: &ContainerStatus) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use api_core::PodReadinessGate;
+    use api_meta::Condition;
+
+    use super::*;
+
+    #[test]
+    fn a_ready_pod_is_available_when_its_traffic_is_back_and_nobody_asks_for_it() {
+        let mut pod = Pod::default();
+        pod.spec.readiness_gates.push(PodReadinessGate { condition_type: names::INPLACE_READY.into() });
+        pod.status.phase = "Running".into();
+        for kind in ["Ready", names::INPLACE_READY] {
+            let condition = Condition { r#type: kind.into(), status: "True".into(), ..Condition::default() };
+            pod.status.conditions.push(condition);
+        }
+        let available = |pod: &Pod| is_available(pod, 0, Time::from_secs(0));
+        assert!(available(&pod));
+        let finalizer = drain::protection_of("web");
+        let expected = format!(r#"{{"expectedFinalizers":{{"a":"{finalizer}"}}}}"#);
+        pod.metadata.annotations.insert(drain::AVAILABLE_CONDITIONS.into(), expected);
+        assert!(!available(&pod) && is_ready(&pod, 0, Time::from_secs(0)));
+        pod.metadata.finalizers.push(finalizer);
+        assert!(available(&pod));
+        pod.metadata.labels.insert(format!("{}evict", drain::OPERATING), "1".into());
+        assert!(!available(&pod));
+    }
+}

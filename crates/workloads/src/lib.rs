@@ -14,8 +14,5 @@ pub mod set;
 
 /// The planners of this crate, for the host's table.
 pub fn rows() -> Vec<reconcile::Row> {
-    vec![
-        reconcile::Row::of::<cloneset::Controller>(),
-        reconcile::Row::of::<inplaceset::Controller>(),
-    ]
+    vec![reconcile::Row::of::<cloneset::Controller>(), reconcile::Row::of::<inplaceset::Controller>()]
 }

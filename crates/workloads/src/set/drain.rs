@@ -1,8 +1,10 @@
 //! Taking members out of traffic before they are changed or deleted, and what people are told meanwhile.
 
+use api_workload::names;
 use reconcile::{Note, Plan, Severity};
 use stdx::Time;
 use workload_kit::drain::{Policy, Progress};
+use workload_kit::gate;
 
 use super::view::{Member, listed, why};
 
@@ -29,21 +31,23 @@ impl Drains {
     /// What may be done with the member now.
     pub(super) fn way(&mut self, member: &Member) -> Way {
         let name = member.name();
+        if !gate::is_listed(&member.pod, names::INPLACE_READY) {
+            // Not made by the set: it holds no gate there that it could close.
+            return Way::Free;
+        }
         match &member.drain {
             Progress::Free | Progress::Overdue { policy: Policy::Force, .. } => return Way::Free,
             // Whoever asked for it closes the gate, and opens it again.
             Progress::InService if member.is_requested => {
-                self.waiting.push(format!("{name} until an operation takes it out of service"));
+                self.waiting.push(format!("{name} waits for an operation to take it out of service"));
             }
             Progress::InService => return Way::Close,
             Progress::Draining { waits_for, since, due } => {
-                let told =
-                    format!("{name} for {}{}, until {due} at most", waits_for.join(" and "), told(*since));
-                self.waiting.push(told);
+                self.waiting.push(format!("{} (due {due})", waits(name, waits_for, *since)));
                 self.wake = Some(self.wake.map_or(*due, |w| w.min(*due)));
             }
             Progress::Overdue { waits_for, since, .. } => {
-                self.overdue.push(format!("{name} waits for {}{}", waits_for.join(" and "), told(*since)));
+                self.overdue.push(waits(name, waits_for, *since));
             }
         }
         Way::Wait
@@ -53,7 +57,7 @@ impl Drains {
     pub(super) fn tell(&self, plan: &mut Plan) {
         let listed = |texts: &[String]| listed(&texts.iter().map(String::as_str).collect::<Vec<_>>());
         if !self.waiting.is_empty() {
-            let message = format!("held: traffic ends first: {}", listed(&self.waiting));
+            let message = format!("held until traffic ends: {}", listed(&self.waiting));
             plan.note(why("Draining", message));
         }
         if !self.overdue.is_empty() {
@@ -70,6 +74,8 @@ impl Drains {
     }
 }
 
-fn told(since: Option<Time>) -> String {
-    since.map_or_else(String::new, |since| format!(" since {since}"))
+/// "web-a waits for web since 2026-01-01T00:00:00Z".
+fn waits(name: &str, waits_for: &[String], since: Option<Time>) -> String {
+    let since = since.map_or_else(String::new, |since| format!(" since {since}"));
+    format!("{name} waits for {}{since}", waits_for.join(" and "))
 }

@@ -42,12 +42,16 @@ fn decide(view: &View<'_>, mut diffs: Diffs, surplus: &[&Member]) -> Plan {
     if !regretted.is_quiet() {
         return regretted;
     }
-    if diffs.up > 0 {
-        return create(view, &diffs);
+    let mut plan = if diffs.up > 0 { create(view, &diffs) } else { Plan::new() };
+    if !plan.is_quiet() {
+        return plan;
     }
-    let mut plan = Plan::new();
+    // Also when pods are missing: it may be these that creation waits for.
     let hooked: Vec<&Member> = view.members.iter().filter(|m| m.state == State::PreparingDelete).collect();
     delete(view, &hooked, &mut plan);
+    if diffs.up > 0 {
+        return plan;
+    }
     if !plan.is_quiet() {
         return plan;
     }

@@ -7,8 +7,8 @@ use api_meta::{Cause, Condition, set_condition};
 use api_workload::{CloneSetStatus, UpdateType};
 use reconcile::{Action, Note, Plan, Severity, Verb};
 use stdx::Time;
-use workload_kit::drain::Progress;
-use workload_kit::{inplace, podfact};
+use workload_kit::drain::{Policy, Progress};
+use workload_kit::{gate, inplace, podfact};
 
 use super::Observed;
 use super::view::{Member, View, listed, why};
@@ -167,14 +167,13 @@ fn stuck_because(view: &View<'_>, member: &Member, plan: &mut Plan) -> Option<St
     }
     match &member.drain {
         Progress::Draining { .. } => return None,
-        Progress::Overdue { waits_for, .. } => {
-            return Some(format!(
-                "{}{place} (its drain is overdue: {})",
-                member.name(),
-                waits_for.join(" and ")
-            ));
+        Progress::Overdue { waits_for, policy, .. }
+            if *policy == Policy::Hold || gate::is_closed_to_leave(pod) =>
+        {
+            let waits_for = waits_for.join(" and ");
+            return Some(format!("{}{place} (its drain is overdue: {waits_for})", member.name()));
         }
-        Progress::Free | Progress::InService => {}
+        Progress::Free | Progress::InService | Progress::Overdue { .. } => {}
     }
     let began = inplace::record(pod).and_then(Result::ok).and_then(|r| r.update_timestamp);
     let turned =

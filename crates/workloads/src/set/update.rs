@@ -83,7 +83,7 @@ fn requested(view: &View<'_>, forward: bool, plan: &mut Plan) {
     let names: Vec<&str> = all.map(Member::name).collect();
     if !names.is_empty() {
         let message =
-            format!("held: {} not updated while an operation takes them out of service", listed(&names));
+            format!("held: not updated while an operation wants them out of service: {}", listed(&names));
         plan.note(why("OperationFirst", message));
     }
 }

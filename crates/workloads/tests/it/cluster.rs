@@ -1,20 +1,45 @@
-//! A server in memory, nodes, and one CloneSet.
+//! A server in memory, nodes, traffic, and one set.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use api_core::{ControllerRevision, PersistentVolumeClaim, Pod};
-use api_meta::{Object, ObjectKey};
-use api_workload::{CloneSet, names};
+use api_meta::{Object, ObjectKey, Resource};
+use api_workload::{CloneSet, CloneSetSpec, InPlaceSet, names};
 use reconcile::testing::{Bench, Refused};
-use reconcile::{Action, Plan, Severity};
+use reconcile::{Action, Plan, Severity, Thinker};
 use serde_json::{Value, json};
 use stdx::Time;
 use workload_kit::podfact;
-use workloads::cloneset::Controller;
+use workloads::set::Observed;
+use workloads::{cloneset, inplaceset};
+
+use crate::traffic::Traffic;
+
+/// The kinds of sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    CloneSet,
+    InPlaceSet,
+}
+
+impl Kind {
+    fn resource(self) -> Resource {
+        match self {
+            Kind::CloneSet => CloneSet::RESOURCE,
+            Kind::InPlaceSet => InPlaceSet::RESOURCE,
+        }
+    }
+}
 
 /// A cluster in which time passes by ticks of one second.
 pub(crate) struct Cluster {
     pub(crate) bench: Bench,
+    pub(crate) kind: Kind,
+    pub(crate) traffic: Traffic,
+    /// What happened to each pod: writes of the controller and of traffic, in order.
+    pub(crate) history: BTreeMap<String, Vec<String>>,
+    /// What others than the controller did since it was last told.
+    elsewhere: String,
     pub(crate) key: ObjectKey,
     /// Images that no node can pull.
     pub(crate) bad_images: BTreeSet<String>,
@@ -34,8 +59,17 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// A cluster with a CloneSet named `web` of this spec; selector and template are filled in.
     pub(crate) fn with(spec: Value) -> Cluster {
+        Cluster::of(Kind::CloneSet, spec)
+    }
+
+    /// The same with a set of another kind.
+    pub(crate) fn of(kind: Kind, spec: Value) -> Cluster {
         let mut cluster = Cluster {
-            bench: Bench::new().with::<Controller>(),
+            bench: Bench::new().with::<cloneset::Controller>().with::<inplaceset::Controller>(),
+            kind,
+            traffic: Traffic::default(),
+            history: BTreeMap::new(),
+            elsewhere: String::new(),
             key: ObjectKey::new("shop", "web"),
             bad_images: BTreeSet::new(),
             bad_nodes: BTreeSet::new(),
@@ -54,14 +88,14 @@ impl Cluster {
             });
         }
         let body = json!({"metadata": {"namespace": "shop", "name": "web"}, "spec": spec});
-        cluster.bench.put(&CloneSet::RESOURCE, body);
+        cluster.bench.put(&kind.resource(), body);
         cluster
     }
 
     /// Changes the spec as a user does.
     pub(crate) fn edit(&mut self, change: impl FnOnce(&mut Value)) {
         let key = self.key.clone();
-        self.bench.edit(&CloneSet::RESOURCE, &key, |set| change(&mut set["spec"]));
+        self.bench.edit(&self.kind.resource(), &key, |set| change(&mut set["spec"]));
     }
 
     /// Sets the image of the first container.
@@ -74,8 +108,24 @@ impl Cluster {
         self.bench.edit(&Pod::RESOURCE, &ObjectKey::new("shop", name), change);
     }
 
+    /// The set; its spec is as its kind writes it.
     pub(crate) fn set(&self) -> CloneSet {
-        serde_json::from_value(self.bench.get(&CloneSet::RESOURCE, &self.key).unwrap().clone()).unwrap()
+        serde_json::from_value(self.bench.get(&self.kind.resource(), &self.key).unwrap().clone()).unwrap()
+    }
+
+    /// What the controller sees.
+    pub(crate) fn seen(&self) -> Observed {
+        let world = &self.bench.world;
+        match self.kind {
+            Kind::CloneSet => cloneset::Controller::observe(world, &self.key),
+            Kind::InPlaceSet => inplaceset::Controller::observe(world, &self.key),
+        }
+        .unwrap()
+    }
+
+    /// The spec in the form that all kinds are planned in.
+    pub(crate) fn spec(&self) -> CloneSetSpec {
+        self.seen().spec.unwrap()
     }
 
     pub(crate) fn pods(&self) -> Vec<Pod> {
@@ -106,20 +156,44 @@ impl Cluster {
     }
 
     pub(crate) fn plan(&self) -> Plan {
-        self.bench.plan::<Controller>(&self.key).unwrap_or_default()
+        workloads::set::plan(&self.seen(), self.bench.now)
     }
 
     /// Lets the controller act until it has nothing left to do at this moment.
     pub(crate) fn settle(&mut self) {
-        let key = self.key.clone();
-        self.bench.settle::<Controller>(&key, 60);
+        for _ in 0..60 {
+            let plan = self.plan();
+            if plan.is_quiet() {
+                return;
+            }
+            self.apply(&plan);
+        }
+        panic!("never at rest: {:#?}", self.plan());
     }
 
-    /// One second: the controller until it rests, then the nodes.
+    fn apply(&mut self, plan: &Plan) {
+        for action in &plan.actions {
+            self.act(action).unwrap_or_else(|refused| panic!("{refused:?} {action:?}"));
+        }
+    }
+
+    /// One second: the controller until it rests, then the nodes and the traffic.
     pub(crate) fn tick(&mut self) {
         self.settle();
+        self.pass();
+    }
+
+    /// One second for everybody but the controller.
+    pub(crate) fn pass(&mut self) {
         self.bench.pass(1);
         self.run_nodes();
+        self.run_traffic();
+    }
+
+    /// Notes something that happened to a pod by others than the controller.
+    pub(crate) fn happened(&mut self, pod: &str, what: &str) {
+        self.elsewhere += &format!("  -- {pod}: {what}\n");
+        self.history.entry(pod.to_owned()).or_default().push(what.to_owned());
     }
 
     pub(crate) fn ticks(&mut self, count: usize) {
@@ -129,7 +203,7 @@ impl Cluster {
     /// Whether all wanted pods are at the newest revision and available, and nothing is left to do.
     pub(crate) fn is_done(&self) -> bool {
         let status = self.set().status;
-        let wanted = self.set().read_spec().map_or(-1, |s| s.replicas);
+        let wanted = self.seen().spec.map_or(-1, |s| s.replicas);
         self.plan().is_quiet()
             && status.observed_generation == self.set().metadata.generation
             && status.updated_available_replicas == wanted
@@ -239,7 +313,8 @@ impl Cluster {
     }
 
     pub(crate) fn is_available(&self, pod: &Pod) -> bool {
-        let wait = self.set().read_spec().map_or(0, |s| s.min_ready_seconds);
+        let set = self.bench.get(&self.kind.resource(), &self.key).unwrap();
+        let wait = set["spec"]["minReadySeconds"].as_i64().unwrap_or(0).try_into().unwrap();
         pod.is_active() && podfact::is_available(pod, wait, self.bench.now)
     }
 
@@ -249,7 +324,13 @@ impl Cluster {
 
     /// Carries out one action and tells what it was refused for.
     pub(crate) fn act(&mut self, action: &Action) -> Result<(), Refused> {
-        self.bench.act(action)
+        self.bench.act(action)?;
+        if let Action::Patch { target, body, .. } = action
+            && *action.resource() == Pod::RESOURCE
+        {
+            self.history.entry(target.key.name.clone()).or_default().push(gist("pods", body));
+        }
+        Ok(())
     }
 
     /// The pods as a table: letters instead of ids, so that the text is stable to read.
@@ -283,7 +364,7 @@ impl Cluster {
             notes.map(|n| format!("  ({:?} {}) {}\n", n.severity, n.reason, n.message)).collect();
         out.extend(said.iter().filter(|s| !self.said.contains(s)).cloned());
         self.said = said;
-        self.bench.apply(&plan).unwrap();
+        self.apply(&plan);
         out
     }
 
@@ -292,7 +373,7 @@ impl Cluster {
     pub(crate) fn story(&mut self, ticks: usize) -> String {
         let mut out = String::new();
         for tick in 0..ticks {
-            let mut told = String::new();
+            let mut told = std::mem::take(&mut self.elsewhere);
             for _ in 0..60 {
                 told += &self.look();
                 if self.plan().is_quiet() {
@@ -303,8 +384,7 @@ impl Cluster {
                 out +=
                     &format!("{tick} s, {} of {} available\n{told}", self.available(), self.active().len());
             }
-            self.bench.pass(1);
-            self.run_nodes();
+            self.pass();
         }
         self.without_ids(out)
     }
@@ -372,7 +452,7 @@ fn gist(plural: &str, body: &Value) -> String {
             condition["status"].as_str().unwrap()
         ));
     }
-    if plural == "clonesets" && body["status"].is_object() {
+    if plural.ends_with("sets") && body["status"].is_object() {
         let status = &body["status"];
         parts.push(format!(
             "{} pods, {} ready, {} updated",

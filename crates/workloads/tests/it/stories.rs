@@ -4,20 +4,20 @@ use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 
-fn in_place(replicas: i32, rolling: Value) -> Value {
+pub(crate) fn in_place(replicas: i32, rolling: Value) -> Value {
     rolling_set(replicas, "InPlaceIfPossible", rolling)
 }
 
-fn recreate(replicas: i32, rolling: Value) -> Value {
+pub(crate) fn recreate(replicas: i32, rolling: Value) -> Value {
     rolling_set(replicas, "ReCreate", rolling)
 }
 
-fn rolling_set(replicas: i32, policy: &str, mut rolling: Value) -> Value {
+pub(crate) fn rolling_set(replicas: i32, policy: &str, mut rolling: Value) -> Value {
     rolling["podUpdatePolicy"] = json!(policy);
     json!({"replicas": replicas, "updateStrategy": {"rollingUpdate": rolling}})
 }
 
-fn ready(spec: Value) -> Cluster {
+pub(crate) fn ready(spec: Value) -> Cluster {
     let mut cluster = Cluster::with(spec);
     cluster.finish(20);
     cluster
