@@ -77,9 +77,21 @@ pub(crate) fn cell<'a>(world: &'a World, pod: &Pod) -> Option<&'a str> {
     node.metadata.labels.get(CELL).map(String::as_str)
 }
 
+/// Whether a pod serves and stays: one that somebody has asked out of service is as good as away.
+pub(crate) fn serves(pod: &Pod) -> bool {
+    let is_asked_out = drain::takes_part(pod) && drain::requests(pod).next().is_some();
+    pod.is_active() && pod.is_ready() && !is_asked_out
+}
+
+/// Whether the pod's node does not exist: then it cannot run, whatever its status still says.
+pub(crate) fn has_lost_node(world: &World, pod: &Pod) -> bool {
+    let node = &pod.spec.node_name;
+    !node.is_empty() && world.cache::<Node>().get(&ObjectKey::new("", &**node)).is_none()
+}
+
 /// Whether a pod serves, and nothing that was granted is about to change that.
 pub(crate) fn is_available(pod: &Pod, ledger: &Ledger) -> bool {
-    pod.is_active() && pod.is_ready() && !ledger.holds(&pod.metadata.uid)
+    serves(pod) && !ledger.holds(&pod.metadata.uid)
 }
 
 /// The pods of one workload.
@@ -128,7 +140,8 @@ pub(crate) fn count(world: &World, uid: &str, ledger: &Ledger, now: Time) -> Cou
 /// Not serving for long, and no operation holds it out of service.
 fn is_broken(pod: &Pod, ledger: &Ledger, now: Time) -> bool {
     let is_held = drain::gate(pod).and_then(|g| pod.condition(g)).is_some_and(|c| c.status == "False");
-    if is_held || ledger.holds(&pod.metadata.uid) {
+    let is_asked_out = drain::requests(pod).next().is_some();
+    if is_held || is_asked_out || ledger.holds(&pod.metadata.uid) {
         return false;
     }
     let since = pod.condition("Ready").and_then(|c| c.last_transition_time);

@@ -131,12 +131,12 @@ impl Judge {
         settings: &Settings,
         now: Time,
     ) -> Option<String> {
-        if !census::is_available(pod, &self.ledger) {
+        if !census::is_available(pod, &self.ledger) || census::has_lost_node(world, pod) {
             // It serves nobody, or its absence is already paid for.
             return None;
         }
         let workload = census::workload(world, pod);
-        if risk != Risk::Restart && workload.as_ref().is_some_and(|w| self.is_surplus(world, w, now)) {
+        if workload.as_ref().is_some_and(|w| self.is_surplus(world, w, now)) {
             return None;
         }
         if let Some(standing) = budgets::broken_by(world, pod, risk, &self.ledger, now) {
@@ -146,7 +146,8 @@ impl Judge {
             .or_else(|| self.over_scopes(world, pod, settings, now))
     }
 
-    /// Whether a workload has more pods that serve than it wants: somebody asked for fewer, which is no disruption.
+    /// Whether a workload has more pods that serve than it wants: one less leaves all that
+    /// were asked for.
     fn is_surplus(&self, world: &World, workload: &Workload, now: Time) -> bool {
         let count = census::count(world, &workload.uid, &self.ledger, now);
         workload.wanted.is_some_and(|wanted| count.available > wanted)

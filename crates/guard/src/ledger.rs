@@ -14,6 +14,8 @@ use api_meta::ObjectKey;
 use reconcile::{Outcome, Risk, World};
 use stdx::Time;
 
+use crate::census;
+
 /// How long a grant counts whose outcome nobody knows: longer than any request takes.
 pub const UNKNOWN_MAX: Duration = Duration::from_secs(60);
 /// How long a done restart counts while the pod still looks ready: its node stops the container after the write shows.
@@ -103,10 +105,6 @@ impl Ledger {
 impl Grant {
     /// Whether the mirror's view of the pod counts it by itself, or the grant is too old to count.
     fn shows(&mut self, pod: &Pod, now: Time) -> bool {
-        let is_away = match self.risk {
-            Risk::RemovePod | Risk::Destroy => pod.metadata.is_terminating() || pod.is_finished(),
-            Risk::Restart | Risk::None => !(pod.is_active() && pod.is_ready()),
-        };
         match &mut self.fate {
             Fate::Pending => now.since(self.at) >= PENDING_MAX,
             // The pod may have been away for another reason before: only time tells.
@@ -115,12 +113,12 @@ impl Grant {
                 if revision.is_some_and(|r| pod.metadata.revision() < r) {
                     return false;
                 }
-                if is_away {
-                    return true;
-                }
-                // A deletion without a version always shows in the end.
+                // The answer to a deletion names no version, and the deletion always shows in the end.
                 if revision.is_none() {
-                    return false;
+                    return !pod.is_active();
+                }
+                if !census::serves(pod) {
+                    return true;
                 }
                 let seen = *seen.get_or_insert(now);
                 now.since(seen) >= EFFECT_MAX

@@ -151,7 +151,7 @@ fn a_scale_in_that_somebody_asked_for_is_no_disruption() {
     );
     stage.bench.edit(&ReplicaSet::RESOURCE, &key("cart"), |s| s["spec"]["replicas"] = json!(2));
     assert_eq!([0, 1, 2].map(|n| stage.granted(n, Risk::RemovePod)), [true, true, false]);
-    assert!(!stage.granted(2, Risk::Restart), "a restart is none of it");
+    assert!(!stage.granted(2, Risk::Restart), "one of the wanted");
 }
 
 #[test]
@@ -278,4 +278,16 @@ fn a_refused_action_gives_its_budget_back() {
 fn kinds_of_all_workloads_are_read() {
     let read: Vec<String> = rows()[0].watches.iter().map(|w| w.resource().plural.to_string()).collect();
     assert!(read.contains(&CloneSet::RESOURCE.plural.to_string()), "{read:?}");
+}
+
+#[test]
+fn a_pod_that_was_asked_out_of_service_counts_as_away() {
+    let mut stage = Stage::new(3);
+    stage.limits(json!({"limits": {"cluster": {"maxUnavailable": 1}}}));
+    stage.bench.edit(&Pod::RESOURCE, &key("cart-0"), |p| {
+        p["spec"]["readinessGates"] = json!([{"conditionType": "InPlaceUpdateReady"}]);
+        p["metadata"]["labels"]["operating.podopslifecycle.kusionstack.io/evict"] = json!("1");
+    });
+    assert!(!stage.granted(1, Risk::RemovePod));
+    assert!(stage.granted(0, Risk::RemovePod), "it is paid for");
 }

@@ -374,3 +374,28 @@ async fn who_grants_hears_what_became_of_every_grant() {
     assert_eq!((count("done"), server.list(PODS).len()), (3, 1), "{heard:?}");
     assert!(count("undone") >= 2, "{heard:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_guard_holds_while_its_brake_is_on_and_lets_go_without_a_restart() {
+    const GUARDS: &str = "/apis/knarr.dev/v1alpha1/guards";
+    let server = Server::new();
+    let rows = std::iter::once(Row::of::<ReplicaSets>()).chain(guard::rows()).collect();
+    let handle = start_with(&server, rows, Arc::new(guard::Guard::new()), HostConfig::alone());
+    server.put(
+        GUARDS,
+        json!({"metadata": {"name": "default"}, "spec": {"brake": {"on": true, "reason": "a sale"}}}),
+    );
+    server.put(SETS, set("cart", 3));
+    pass(5).await;
+    server.edit(SETS, "shop", "cart", |s| s["spec"]["replicas"] = json!(1));
+    pass(10).await;
+    assert_eq!(server.list(PODS).len(), 3);
+    let why = handle.why("replicaset-controller", &ObjectKey::new("shop", "cart"));
+    assert!(why[0].message.starts_with("the brake of Guard/default was put on: a sale"), "{why:?}");
+    let status = server.list(GUARDS)[0]["status"].clone();
+    assert_eq!((&status["held"], &status["holds"][0]["object"]), (&json!(1), &json!("shop/cart")));
+    server.edit(GUARDS, "", "default", |g| g["spec"]["brake"]["on"] = json!(false));
+    pass(10).await;
+    assert_eq!(server.list(PODS).len(), 1);
+    assert_eq!(server.list(GUARDS)[0]["status"]["held"], 0);
+}
