@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use demo::load::{Args, End, Failure, FailureKind, Line, Tick, drive};
@@ -111,7 +112,10 @@ async fn every_request_that_was_due_is_sent_once_and_counted_once() {
     // Due at 0 ms, 1 ms, … 50 ms.
     assert_eq!((said.end.sent, said.end.ok, said.end.failed), (51, 51, 0));
     let sum = |of: fn(&Tick) -> u64| said.ticks.iter().map(of).sum::<u64>();
-    assert_eq!((sum(|t| t.sent), sum(|t| t.ok), sum(|t| t.versions["v7"])), (51, 51, 51));
+    assert_eq!(
+        (sum(|t| t.sent), sum(|t| t.ok), sum(|t| t.versions.get("v7").copied().unwrap_or(0))),
+        (51, 51, 51)
+    );
     assert!(said.ticks.windows(2).all(|w| w[0].until == w[1].at), "ticks leave no gap");
     assert_eq!(said.ticks.last().map(|t| t.open), Some(0));
 }
@@ -134,16 +138,15 @@ async fn requests_become_due_while_none_is_answered() {
 
 #[tokio::test]
 async fn time_spent_waiting_for_a_busy_server_counts_as_latency() {
+    // The first answer takes its time on the only connection; those due meanwhile go out late, one after the other.
     let address = serve(|n| async move {
         if n == 0 {
-            std::future::pending::<()>().await;
+            tokio::time::sleep(Duration::from_millis(60)).await;
         }
         body("{}")
     });
-    let one = Args { connections: 1, connections_max: 1, timeout_ms: 100, ..args(address.await) };
-    let said = load(one).await;
-    // The first blocks the only connection until its time is over; those due after it go out late, on the next one.
-    assert_eq!(said.failures.first().map(|f| f.kind), Some(FailureKind::Timeout));
+    let said = load(Args { connections: 1, connections_max: 1, ..args(address.await) }).await;
+    assert_eq!((said.end.ok, said.end.opened), (51, 1));
     let slowest = said.ticks.iter().map(|t| t.max_us).max().unwrap();
     assert!(slowest >= 40_000, "the slowest answer came {slowest} us after it was due");
     assert!(said.end.late > 0);
@@ -207,11 +210,11 @@ async fn who_does_not_answer_in_time_fails_the_request_and_those_never_sent_are_
     let address = serve(|_| std::future::pending());
     // All of them due within half a millisecond, so that their time is over together.
     let burst = Args { rate: 100_000.0, seconds: Some(0.0005), ..args(address.await) };
-    let said = load(Args { connections: 1, connections_max: 1, timeout_ms: 60, ..burst }).await;
+    let said = load(Args { connections: 1, connections_max: 1, timeout_ms: 300, ..burst }).await;
     assert_eq!((said.end.ok, said.end.failed), (0, 51));
     let of = |kind| said.failures.iter().filter(|f| f.kind == kind).count();
     assert!(of(FailureKind::Timeout) > 0 && of(FailureKind::Unsent) > 0, "{:?}", said.kinds());
-    assert!(said.failures.iter().all(|f| f.end - f.due >= 60_000));
+    assert!(said.failures.iter().all(|f| f.end - f.due >= 300_000));
 }
 
 #[tokio::test]
