@@ -102,12 +102,14 @@ export function timeline(app, now) {
 }
 
 function step(group, now) {
-  const share = group.pods ? Math.round((group.ready / group.pods) * 100) : 100;
+  const isPlanned = group.phase === 'planned';
+  const ready = isPlanned ? 0 : group.ready;
+  const share = group.pods ? Math.round((ready / group.pods) * 100) : 100;
   const cells = group.cells.map(([cell, pods]) => h('span', { class: 'share' }, h('b', {}, String(pods)), ` ${cell}`));
-  const bar = h('span', { class: 'bar', role: 'progressbar', 'aria-valuenow': share, 'aria-valuemin': 0, 'aria-valuemax': 100, 'aria-label': `${group.name}: ${group.ready} of ${group.pods} pods` }, h('i', {}));
+  const bar = h('span', { class: 'bar', role: 'progressbar', 'aria-valuenow': share, 'aria-valuemin': 0, 'aria-valuemax': 100, 'aria-label': `${group.name}: ${ready} of ${group.pods} pods` }, h('i', {}));
   bar.firstChild.style.width = `${share}%`;
   return h('li', { class: 'step', 'data-phase': group.phase, 'aria-current': group.phase === 'running' || group.phase === 'waiting' ? 'step' : undefined },
-    h('p', { class: 'step-head' }, icon(group.phase), h('b', {}, group.name), h('span', { class: 'step-count' }, `${group.ready}/${group.pods}`)),
+    h('p', { class: 'step-head' }, icon(group.phase), h('b', {}, group.name), h('span', { class: 'step-count' }, isPlanned ? `${group.pods} pods` : `${ready}/${group.pods}`)),
     bar,
     h('p', { class: 'shares' }, ...cells),
     h('p', { class: 'step-time', 'data-started': group.started ?? '', 'data-finished': group.finished ?? '', 'data-phase': PHASES[group.phase] }, stepTime(group.started, group.finished, PHASES[group.phase], now)));

@@ -129,3 +129,103 @@ impl Follower {
         [head.as_bytes(), json, b"\n\n"].concat().into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use futures_util::StreamExt;
+    use serde_json::json;
+    use stdx::{SeededRng, Time};
+    use view::board::Parts;
+
+    use super::*;
+    use crate::seats::Seats;
+
+    /// Time stands still.
+    struct Still;
+
+    impl stdx::Clock for Still {
+        fn now(&self) -> Time {
+            Time::from_secs(0)
+        }
+    }
+
+    impl stdx::Timer for Still {
+        fn sleep(&self, _: Duration) -> stdx::BoxFuture<()> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    impl stdx::Spawn for Still {
+        fn spawn(&self, _: &'static str, _: stdx::BoxFuture<()>) {}
+    }
+
+    fn follower(board: watch::Receiver<Arc<Published>>) -> Follower {
+        let env = Env {
+            clock: Arc::new(Still),
+            rng: Arc::new(SeededRng::new(1)),
+            timer: Arc::new(Still),
+            spawn: Arc::new(Still),
+        };
+        let seat = Seats::new(1, Duration::ZERO).take(Arc::default(), env.now()).unwrap();
+        Follower { board, seat, env, heartbeat: Duration::ZERO, told: None, id: 0 }
+    }
+
+    fn published(n: u64) -> Arc<Published> {
+        let parts = [("a".to_owned(), Arc::new(json!(n))), ("b".to_owned(), Arc::new(json!("same")))];
+        let ticks: Vec<u64> = (n.saturating_sub(2)..n).collect();
+        let tick = |at: &u64| Arc::new(Tick { at: i64::try_from(*at).unwrap(), ..Tick::default() });
+        Arc::new(Published {
+            parts: Parts(parts.into()),
+            ticks: ticks.iter().map(tick).collect(),
+            next_tick: n,
+            ..Published::default()
+        })
+    }
+
+    fn next(stream: &mut (impl Stream<Item = Result<Frame<Bytes>, Infallible>> + Unpin)) -> Option<String> {
+        match stream.poll_next_unpin(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Some(Ok(frame))) => {
+                Some(String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap())
+            }
+            Poll::Ready(_) => panic!("the stream goes on"),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn whoever_reads_slowly_gets_one_message_for_all_that_happened() {
+        let (sender, board) = watch::channel(published(10));
+        let mut stream = pin!(follower(board).stream());
+        assert!(next(&mut stream).unwrap().starts_with("retry: 1000\nid: 1\nevent: snapshot\n"));
+        for n in [10, 11, 11, 12] {
+            sender.send_replace(published(n));
+        }
+        let message = next(&mut stream).unwrap();
+        assert_eq!(
+            message,
+            "id: 2\nevent: update\ndata: {\"at\":0,\"set\":{\"a\":12},\"gone\":[],\"ticks\":[{\"at\":10},{\"at\":11}]}\n\n"
+        );
+        assert_eq!(next(&mut stream), None, "nothing is left over");
+    }
+
+    #[test]
+    fn whoever_missed_more_than_is_remembered_begins_anew() {
+        let (sender, board) = watch::channel(published(10));
+        let mut stream = pin!(follower(board).stream());
+        next(&mut stream);
+        sender.send_replace(published(13));
+        assert!(next(&mut stream).unwrap().starts_with("id: 2\nevent: snapshot\n"));
+    }
+
+    #[test]
+    fn a_board_that_is_as_before_is_not_told() {
+        let (sender, board) = watch::channel(published(10));
+        let mut stream = pin!(follower(board).stream());
+        next(&mut stream);
+        sender.send_replace(published(10));
+        assert_eq!(next(&mut stream), None);
+    }
+}

@@ -121,6 +121,10 @@ impl Keeper {
             self.meter.load_ended();
         }
         let tick = self.meter.tick(reading, now);
+        if tick.services.is_empty() && tick.load.is_none() {
+            // Nobody counts: a plot of nothing needs no points.
+            return;
+        }
         if self.shown.ticks.len() >= ticks_max {
             self.shown.ticks.pop_front();
         }

@@ -68,9 +68,9 @@ pub(super) enum Host<'a> {
 /// State of a pod with the reason for it.
 pub(super) fn state(pod: &PodFact, host: Host<'_>, now: Time) -> (State, String) {
     match host {
-        Host::Gone if !pod.node.is_empty() => return (State::Lost, format!("node {} is gone", pod.node)),
+        Host::Gone if !pod.node.is_empty() => return (State::Lost, format!("{} is gone", pod.node)),
         Host::Known(node) if node.is_lost() => {
-            return (State::Lost, format!("node {} does not answer", node.name));
+            return (State::Lost, format!("{} does not answer", node.name));
         }
         _ => {}
     }

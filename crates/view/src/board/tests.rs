@@ -278,8 +278,8 @@ fn a_lost_cell_does_not_hide_the_other() {
           CellA 6 of 6, at least 4, {"serving":2}
           CellB 0 of 6, at least 4, {"lost":2}
           may: ["pause","rollback"]
-        web-b-0 old v1 lost: node web-b-node-0 does not answer
-        web-b-1 old v1 lost: node web-b-node-1 does not answer
+        web-b-0 old v1 lost: web-b-node-0 does not answer
+        web-b-1 old v1 lost: web-b-node-1 does not answer
     "#]],
     );
 }
