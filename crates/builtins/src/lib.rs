@@ -18,6 +18,7 @@ pub mod namespace;
 pub mod node;
 pub mod podgc;
 pub mod replicaset;
+pub mod stability;
 
 use reconcile::Row;
 
@@ -34,5 +35,6 @@ pub fn rows() -> Vec<Row> {
         Row::of::<eviction::Evictions>(),
         Row::of::<podgc::PodGc>(),
         Row::of::<disruption::Disruptions>(),
+        Row::of::<stability::Stability>(),
     ]
 }

@@ -209,7 +209,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn no_pod_is_deleted_while_anybody_may_send_it_traffic(events in prop::collection::vec(event(), 1..60)) {
         let mut story = Story::new(4);
