@@ -13,6 +13,7 @@ use api_core::drain;
 use api_meta::ObjectKey;
 use stdx::{Env, Time};
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 
 use crate::config::{CHORES, CLIENTS_MAX, Config, Error, INBOX_MAX, SHUTDOWN_MAX, TICK};
 use crate::edit::{self, Outcome};
@@ -41,11 +42,12 @@ pub async fn run(
     let (done, outcomes) = mpsc::unbounded_channel();
     mirror::start(&client, &env, &news);
     let mut control = Control::new(client, env, done);
-    let figures = tokio::spawn(status::serve(listener, control.board.clone()));
+    // A set, because it ends its tasks when this future is dropped.
+    let mut figures = JoinSet::new();
+    figures.spawn(status::serve(listener, control.board.clone()));
     control.go(inbox, outcomes, shutdown).await;
     control.end().await;
-    figures.abort();
-    let _ = figures.await;
+    figures.shutdown().await;
     Ok(())
 }
 
@@ -334,10 +336,10 @@ impl Control {
         for (key, route) in &plan.routes {
             wanted.extend(route.listen.iter().map(|address| (*address, (key, route.mode))));
         }
-        let stays = |at: &SocketAddrV4, a: &mut Address| wanted.get(at) != Some(&(&a.route, a.mode));
-        let gone: Vec<_> = self.addresses.extract_if(.., stays).collect();
-        for (_, address) in gone {
-            if let Ok(listener) = address.listening {
+        let goes = |(at, a): &(&SocketAddrV4, &Address)| wanted.get(at) != Some(&(&a.route, a.mode));
+        let gone: Vec<SocketAddrV4> = self.addresses.iter().filter(goes).map(|(at, _)| *at).collect();
+        for at in gone {
+            if let Some(Address { listening: Ok(listener), .. }) = self.addresses.remove(&at) {
                 listener.close().await;
             }
         }

@@ -33,11 +33,17 @@ impl Listener {
     }
 
     /// Accepts no more, lets requests at hand end, and gives the address free before it returns.
-    pub(crate) async fn close(self) {
+    pub(crate) async fn close(mut self) {
         self.closing.send_replace(true);
         self.task.abort();
         // The socket goes with the task.
-        let _ = self.task.await;
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 

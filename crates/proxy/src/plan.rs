@@ -176,9 +176,12 @@ pub(crate) fn plan(seen: &Observed<'_>) -> Plan {
 /// Address, and name and uid of the pod or two empty texts.
 type EndpointId<'a> = (Ipv4Addr, &'a str, &'a str);
 
+/// Endpoints of one port, with its number there.
+type OfPort<'a> = BTreeMap<(EndpointId<'a>, u16), EndpointFact>;
+
 /// The endpoints of all Services. One that is in two slices, as it may be while it moves, is as ready as the readier.
 struct Endpoints<'a> {
-    by_port: BTreeMap<(&'a ObjectKey, &'a str), BTreeMap<(EndpointId<'a>, u16), EndpointFact>>,
+    by_port: BTreeMap<(&'a ObjectKey, &'a str), OfPort<'a>>,
     /// The same for each Service and pod, over all ports.
     by_pod: BTreeMap<(&'a ObjectKey, &'a str), EndpointFact>,
     elsewhere: BTreeMap<&'a ObjectKey, usize>,

@@ -47,6 +47,25 @@ pub(crate) struct Row {
     pub(crate) endpoints: Vec<Shown>,
 }
 
+/// Name, kind, help, and how to read it.
+type Figure<T> = (&'static str, &'static str, &'static str, fn(&T) -> u64);
+
+const SERVICE_FIGURES: [Figure<Traffic>; 2] = [
+    ("knarr_proxy_begun_total", "counter", "Requests, and connections of other ports.", |t| t.totals().0),
+    (
+        "knarr_proxy_failed_total",
+        "counter",
+        "Those that failed: codes from 500 on, answers broken off, connections without an endpoint.",
+        |t| t.totals().1,
+    ),
+];
+
+const ENDPOINT_FIGURES: [Figure<Upstream>; 3] = [
+    ("knarr_proxy_endpoint_open", "gauge", "Open requests and connections.", |u| u.open() as u64),
+    ("knarr_proxy_endpoint_requests_total", "counter", "Requests and connections begun.", Upstream::requests),
+    ("knarr_proxy_endpoint_connects_total", "counter", "Connections made.", Upstream::connects),
+];
+
 /// An endpoint of a port.
 pub(crate) struct Shown {
     /// Name of the port.
@@ -106,31 +125,13 @@ impl Board {
                 );
             }
         }
-        let totals: [(&str, &str, fn(&Traffic) -> u64); 2] = [
-            ("knarr_proxy_begun_total", "Requests, and connections of other ports.", |t| t.totals().0),
-            (
-                "knarr_proxy_failed_total",
-                "Those that failed: codes from 500 on, answers broken off, no endpoint.",
-                |t| t.totals().1,
-            ),
-        ];
-        for (name, help, value) in totals {
-            declare(&mut text, name, "counter", help);
+        for (name, kind, help, value) in SERVICE_FIGURES {
+            declare(&mut text, name, kind, help);
             for row in &*rows {
                 sample(&mut text, name, &[&row.labels()], value(&row.traffic));
             }
         }
-        let figures: [(&str, &str, &str, fn(&Upstream) -> u64); 3] = [
-            ("knarr_proxy_endpoint_open", "gauge", "Open requests and connections.", |u| u.open() as u64),
-            (
-                "knarr_proxy_endpoint_requests_total",
-                "counter",
-                "Requests and connections begun.",
-                Upstream::requests,
-            ),
-            ("knarr_proxy_endpoint_connects_total", "counter", "Connections made.", Upstream::connects),
-        ];
-        for (name, kind, help, value) in figures {
+        for (name, kind, help, value) in ENDPOINT_FIGURES {
             declare(&mut text, name, kind, help);
             for row in &*rows {
                 for shown in &row.endpoints {

@@ -245,6 +245,7 @@ impl Drop for Task {
 }
 
 /// Why a request got no answer.
+#[expect(clippy::large_enum_variant, reason = "moved once, and only when something went wrong")]
 pub(crate) enum Unanswered {
     /// Nothing of it was sent; here it is back.
     Unsent(Request<Incoming>),
