@@ -24,6 +24,8 @@ pub const OPERATION_TYPE: &str = "operation-type.podopslifecycle.kusionstack.io/
 pub const PREPARING: &str = "preparing.podopslifecycle.kusionstack.io/";
 /// Prefix of the label that lets the operation go on.
 pub const OPERATE: &str = "operate.podopslifecycle.kusionstack.io/";
+/// Pod label: `true` lets components know its operations by label (kuperator's opt-in).
+pub const CONTROL: &str = "kusionstack.io/control";
 /// Readiness gate of pods whose workload has none of its own.
 pub const SERVICE_READY: &str = "pod.kusionstack.io/service-ready";
 /// Readiness gate of pods that are updated in place (OpenKruise).
@@ -57,6 +59,11 @@ pub fn gates(pod: &Pod) -> impl Iterator<Item = &'static str> {
 /// Whether traffic components may protect the pod: it can be taken out of service, and nobody has opted out.
 pub fn takes_part(pod: &Pod) -> bool {
     gate(pod).is_some() && pod.metadata.annotations.get(DRAIN).is_none_or(|v| v != "disabled")
+}
+
+/// Whether the pod's operations are to be told by label, for components that know these alone.
+pub fn is_controlled(pod: &Pod) -> bool {
+    pod.metadata.labels.get(CONTROL).is_some_and(|v| v == "true")
 }
 
 /// Finalizers of the traffic components that may still send it traffic.

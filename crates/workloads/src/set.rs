@@ -14,6 +14,7 @@
 //! gate is closed before its containers change and opened only for the version in which they were seen running; every
 //! step can be repeated from what is stored.
 
+mod announce;
 mod claim;
 mod drain;
 mod history;

@@ -10,6 +10,7 @@ use workload_kit::inplace::{self, Progress};
 use workload_kit::lifecycle::{self, State};
 use workload_kit::revision;
 
+use super::announce;
 use super::drain::{Drains, Way};
 use super::update::{patch, settle};
 use super::view::{Member, View};
@@ -70,11 +71,12 @@ fn next(
             change(view, member, drains, inplace::next_batch(pod, &record, view.now))
         }
         Progress::Idle => {
-            let is_begun = gate::is_closed_to_update(pod) && !member.is_new;
-            if is_begun && decided == Decided::NotYet {
+            let is_begun = gate::is_closed_to_update(pod) || announce::is_begun(pod);
+            if is_begun && !member.is_new && decided == Decided::NotYet {
                 return None;
             }
-            open_gates(view, member).or_else(|| move_on(view, member))
+            let over = || announce::end(pod).map(|body| patch(pod, "", body, Risk::None));
+            open_gates(view, member).or_else(|| move_on(view, member)).or_else(over)
         }
     }
 }
@@ -94,7 +96,8 @@ fn change(view: &View<'_>, member: &Member, drains: &mut Drains, body: Value) ->
 fn is_at_rest(member: &Member) -> bool {
     let pod = &member.pod;
     let shared = gate::is_listed(pod, names::KRUISE_READY) && pod.condition(names::KRUISE_READY).is_none();
-    member.state.is_settled() && !needs_opening(member) && !shared && !inplace::has_pending(pod)
+    let is_told = announce::end(pod).is_some();
+    member.state.is_settled() && !needs_opening(member) && !shared && !inplace::has_pending(pod) && !is_told
 }
 
 /// Whether the gate is to be opened: not while somebody else wants the pod out of service, and not to forget that the pod

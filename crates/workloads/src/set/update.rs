@@ -12,6 +12,7 @@ use workload_kit::inplace::{self, Change, Start};
 use workload_kit::lifecycle::{self, State};
 use workload_kit::{order, revision};
 
+use super::announce;
 use super::drain::{Drains, Way};
 use super::scale::set_state;
 use super::view::{Member, View, listed, pods, why};
@@ -141,6 +142,7 @@ fn in_order<'m>(view: &'m View<'_>, forward: bool, leaving: &BTreeSet<String>) -
 fn is_begun(member: &Member) -> bool {
     member.state == State::PreparingUpdate
         || gate::is_closed_to_update(&member.pod)
+        || announce::is_begun(&member.pod)
         || member.pod.metadata.labels.contains_key(names::SPECIFIED_DELETE_LABEL)
 }
 
@@ -242,6 +244,9 @@ fn in_place(
         match way {
             Way::Free => {}
             Way::Close => {
+                if let Some(body) = announce::begin(pod, view.now) {
+                    return plan.act(patch(pod, "", body, Risk::None));
+                }
                 let body = gate::close(pod, gate::STARTED, view.now);
                 return plan.act(patch(pod, "status", body, Risk::Restart));
             }
@@ -254,7 +259,10 @@ fn in_place(
     let stays = hook.is_none() && member.state.is_settled() && (is_gated || !restarts);
     let state = (!stays).then_some(State::Updating);
     let revision = &target.metadata.name;
-    let body = inplace::start(&Start { pod, revision, change, grace_seconds, state, now: view.now });
+    let mut body = inplace::start(&Start { pod, revision, change, grace_seconds, state, now: view.now });
+    if restarts && is_gated {
+        announce::operate(pod, &mut body, view.now);
+    }
     let risk = if restarts { Risk::Restart } else { Risk::None };
     let message =
         format!("successfully update pod {} in-place(revision {})", member.name(), target.metadata.name);

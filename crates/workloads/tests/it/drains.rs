@@ -390,3 +390,38 @@ fn a_set_looks_again_when_a_drain_is_due() {
     cluster.settle();
     assert_eq!(cluster.plan().wake, Some(begun + std::time::Duration::from_secs(5)));
 }
+
+#[test]
+fn a_pod_that_opts_in_is_told_of_its_update_by_label() {
+    let mut cluster = serving(in_place(1, json!({"maxUnavailable": 1})), 2, json!({}));
+    let name = cluster.names()[0].clone();
+    cluster.pod(&name, |pod| pod["metadata"]["labels"][drain::CONTROL] = json!("true"));
+    cluster.image("web:2");
+    expect_test::expect![[r#"
+        0 s, 0 of 1 available
+          create controllerrevisions web#2
+          patch clonesets/status web: 1 pods, 1 ready, 0 updated [None]
+          patch pods web-A: label preparing.podopslifecycle.kusionstack.io/knarr-update="1700000005000000" [None]
+          patch pods/status web-A: InPlaceUpdateReady=False, Ready=False [Restart]
+          patch clonesets/status web: 1 pods, 0 ready, 0 updated [None]
+          (Why Draining) held until traffic ends: web-A waits for web since 2023-11-14T22:13:25Z (due 2023-11-14T22:14:25Z)
+        3 s, 0 of 1 available
+          -- web-A: let go
+          patch pods web-A: revision web#2, label operate.podopslifecycle.kusionstack.io/knarr-update="1700000008000000", main=web:2 [Restart]
+          patch clonesets/status web: 1 pods, 0 ready, 1 updated [None]
+        5 s, 0 of 1 available
+          patch pods/status web-A: InPlaceUpdateReady=True [None]
+          patch pods web-A: label operate.podopslifecycle.kusionstack.io/knarr-update=null, label operating.podopslifecycle.kusionstack.io/knarr-update=null, label operation-type.podopslifecycle.kusionstack.io/knarr-update=null, label preparing.podopslifecycle.kusionstack.io/knarr-update=null [None]
+        6 s, 1 of 1 available
+          -- web-A: protected
+          patch clonesets/status web: 1 pods, 1 ready, 1 updated [None]
+    "#]].assert_eq(&cluster.story(10));
+    assert!(cluster.is_done());
+    cluster.image("web:3");
+    cluster.look();
+    cluster.look();
+    cluster.edit(|spec| spec["updateStrategy"]["rollingUpdate"]["paused"] = json!(true));
+    cluster.ticks(3);
+    let labels = &cluster.active()[0].metadata.labels;
+    assert!(labels.keys().all(|k| !k.contains("knarr-update")), "called off: {labels:?}");
+}

@@ -56,6 +56,9 @@ fn random_spec(dice: &Dice, kind: Kind) -> Value {
     let deadline = dice.one_of(&["1", "3", "60"]);
     spec["template"]["metadata"]["annotations"] =
         json!({drain::DEADLINE_SECONDS: deadline, drain::DEADLINE_POLICY: policy});
+    if dice.chance(20) {
+        spec["template"]["metadata"]["labels"][drain::CONTROL] = json!("true");
+    }
     spec
 }
 
