@@ -22,9 +22,23 @@ pub mod stability;
 
 use reconcile::Row;
 
-/// The table of all built-in controllers that work on typed caches. Some of them read our own kinds (CloneSet, InPlaceSet,
-/// CafeDeployment), whose definitions the server must have: a controller waits for all it reads.
+/// The table of all controllers that work on typed caches, for a server that has the definitions of our kinds (CloneSet,
+/// InPlaceSet, CafeDeployment): a controller waits for all it reads.
 pub fn rows() -> Vec<Row> {
+    let mut rows = common();
+    rows.push(Row::of::<disruption::Disruptions<true>>());
+    rows.push(Row::of::<stability::Stability>());
+    rows
+}
+
+/// The same for a server that knows only the kinds of Kubernetes.
+pub fn rows_without_our_kinds() -> Vec<Row> {
+    let mut rows = common();
+    rows.push(Row::of::<disruption::Disruptions<false>>());
+    rows
+}
+
+fn common() -> Vec<Row> {
     vec![
         Row::of::<deployment::Deployments>(),
         Row::of::<replicaset::ReplicaSets>(),
@@ -32,9 +46,7 @@ pub fn rows() -> Vec<Row> {
         Row::of::<endpoints::EndpointsOfServices>(),
         Row::of::<account::Accounts>(),
         Row::of::<node::Nodes>(),
-        Row::of::<eviction::Evictions>(),
+        eviction::row(),
         Row::of::<podgc::PodGc>(),
-        Row::of::<disruption::Disruptions>(),
-        Row::of::<stability::Stability>(),
     ]
 }

@@ -23,23 +23,27 @@ use stdx::Time;
 
 pub use observe::Observed;
 
-/// Keeps the status of disruption budgets.
-pub struct Disruptions;
+/// Keeps the status of disruption budgets. `OURS`: the server has the definitions of CloneSet and InPlaceSet; without them
+/// there are no pods of such sets either.
+pub struct Disruptions<const OURS: bool = true>;
 
-impl Thinker for Disruptions {
+impl<const OURS: bool> Thinker for Disruptions<OURS> {
     type Primary = PodDisruptionBudget;
     type Observed = Observed;
     const NAME: &'static str = "disruption-controller";
 
     fn watches() -> Vec<Watch> {
-        vec![
+        let mut watches = vec![
             Watch::mapped::<Pod>(covering),
             Watch::mapped::<Deployment>(in_namespace_of),
             Watch::mapped::<ReplicaSet>(in_namespace_of),
             Watch::mapped::<StatefulSet>(in_namespace_of),
-            Watch::mapped::<CloneSet>(in_namespace_of),
-            Watch::mapped::<InPlaceSet>(in_namespace_of),
-        ]
+        ];
+        if OURS {
+            watches.push(Watch::mapped::<CloneSet>(in_namespace_of));
+            watches.push(Watch::mapped::<InPlaceSet>(in_namespace_of));
+        }
+        watches
     }
 
     fn permissions() -> Vec<Permission> {
@@ -50,7 +54,7 @@ impl Thinker for Disruptions {
     }
 
     fn observe(world: &World, key: &ObjectKey) -> Option<Observed> {
-        Observed::of(world, key)
+        Observed::of::<OURS>(world, key)
     }
 
     fn plan(seen: &Observed, now: Time) -> Plan {

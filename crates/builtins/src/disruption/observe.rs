@@ -20,11 +20,11 @@ pub struct Observed {
 
 impl Observed {
     /// Looks around; nothing when the budget is gone.
-    pub(crate) fn of(world: &World, key: &ObjectKey) -> Option<Observed> {
+    pub(crate) fn of<const OURS: bool>(world: &World, key: &ObjectKey) -> Option<Observed> {
         let budget = world.cache::<PodDisruptionBudget>().get(key)?.clone();
         let all = world.cache::<Pod>().in_namespace(&key.namespace);
         let pods: Vec<Arc<Pod>> = all.filter(|pod| covers(&budget, pod)).cloned().collect();
-        let scale = owners::scale(world, &pods);
+        let scale = owners::scale::<OURS>(world, &pods);
         Some(Observed { budget, pods, scale })
     }
 }

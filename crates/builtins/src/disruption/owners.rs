@@ -20,7 +20,7 @@ pub struct Scale {
 }
 
 /// Asks the controller of every pod, each once.
-pub(crate) fn scale(world: &World, pods: &[Arc<Pod>]) -> Scale {
+pub(crate) fn scale<const OURS: bool>(world: &World, pods: &[Arc<Pod>]) -> Scale {
     let mut scale = Scale::default();
     let mut by_owner: BTreeMap<&str, Option<(String, i32)>> = BTreeMap::new();
     for pod in pods {
@@ -29,7 +29,7 @@ pub(crate) fn scale(world: &World, pods: &[Arc<Pod>]) -> Scale {
             continue;
         };
         let asked = by_owner.entry(&owner.uid);
-        if asked.or_insert_with(|| wants(world, pod, owner)).is_none() && scale.unknown.is_none() {
+        if asked.or_insert_with(|| wants::<OURS>(world, pod, owner)).is_none() && scale.unknown.is_none() {
             scale.unknown = Some(format!("found no controllers for pod {:?}", pod.metadata.name));
         }
     }
@@ -42,7 +42,7 @@ pub(crate) fn scale(world: &World, pods: &[Arc<Pod>]) -> Scale {
 }
 
 /// The uid of the controller that decides, and how many pods it wants.
-fn wants(world: &World, pod: &Pod, owner: &OwnerReference) -> Option<(String, i32)> {
+fn wants<const OURS: bool>(world: &World, pod: &Pod, owner: &OwnerReference) -> Option<(String, i32)> {
     let namespace = &pod.metadata.namespace;
     match (group(owner), owner.kind.as_str()) {
         ("apps", "ReplicaSet") => {
@@ -60,11 +60,11 @@ fn wants(world: &World, pod: &Pod, owner: &OwnerReference) -> Option<(String, i3
             let set = find::<StatefulSet>(world, namespace, owner)?;
             Some((owner.uid.clone(), set.spec.replicas.unwrap_or(1)))
         }
-        ("apps.kruise.io", "CloneSet") => {
+        ("apps.kruise.io", "CloneSet") if OURS => {
             let set = find::<CloneSet>(world, namespace, owner)?;
             Some((owner.uid.clone(), number(&set.spec["replicas"])))
         }
-        (group, "InPlaceSet") if group == InPlaceSet::RESOURCE.group => {
+        (group, "InPlaceSet") if OURS && group == InPlaceSet::RESOURCE.group => {
             let set = find::<InPlaceSet>(world, namespace, owner)?;
             Some((owner.uid.clone(), number(&set.spec["replicas"])))
         }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use reconcile::testing::{Bench, Refused};
 use serde_json::{Value, json};
 
-use super::Disruptions;
+type Disruptions = super::Disruptions<true>;
 
 const BUDGETS: Resource = PodDisruptionBudget::RESOURCE;
 const PODS: Resource = Pod::RESOURCE;
@@ -196,4 +196,17 @@ proptest! {
             prop_assert!(healthy - n("disruptionsAllowed") >= n("desiredHealthy"));
         }
     }
+}
+
+#[test]
+fn a_server_without_our_kinds_is_asked_for_none_of_them() {
+    let mut bench = Bench::new().with::<super::Disruptions<false>>();
+    let spec = json!({"selector": {"matchLabels": {"app": "web"}}, "maxUnavailable": 1});
+    let key = bench.put(&BUDGETS, json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": spec}));
+    let owner = json!({"apiVersion": "apps.kruise.io/v1beta1", "kind": "CloneSet", "name": "w", "uid": "w", "controller": true});
+    bench.put(&PODS, json!({
+        "metadata": {"name": "p", "namespace": "shop", "labels": {"app": "web"}, "ownerReferences": [owner]},
+    }));
+    bench.settle::<super::Disruptions<false>>(&key, 2);
+    assert_eq!(bench.get(&BUDGETS, &key).unwrap()["status"]["conditions"][0]["reason"], "SyncFailed");
 }

@@ -19,9 +19,10 @@ use std::sync::Arc;
 
 use api_core::{Node, Pod};
 use api_meta::ObjectKey;
-use reconcile::{Permission, Plan, Thinker, Watch, World};
+use reconcile::{Permission, Plan, Row, Thinker, Watch, World};
 use stdx::Time;
 
+use crate::kit;
 use crate::node;
 
 /// Takes pods off nodes that are not well.
@@ -63,9 +64,27 @@ impl Thinker for Evictions {
     }
 }
 
-/// The pods of a node that is not well, or was not; of all others nobody need look.
+/// The row of [`Evictions`]: a change of a pod is looked at only when its node is in trouble, or it was asked out. All pods
+/// change, and nearly all nodes are well.
+pub fn row() -> Row {
+    let watches = vec![Watch::mapped::<Pod>(in_trouble), Watch::mapped::<Node>(pods_of)];
+    Row { watches, ..Row::of::<Evictions>() }
+}
+
+fn in_trouble(world: &World, pod: &Pod) -> Vec<ObjectKey> {
+    let node = world.cache::<Node>().get(&ObjectKey::new("", &*pod.spec.node_name));
+    let look = node.is_some_and(|n| troubles(n)) || kit::is_asked(pod, plan::OPERATION);
+    look.then(|| pod.metadata.key()).into_iter().collect()
+}
+
+/// Whether a node concerns its pods.
+fn troubles(node: &Node) -> bool {
+    !node::is_well(node) || node.spec.taints.iter().any(|t| t.effect == node::NO_EXECUTE)
+}
+
+/// The pods of a node that is in trouble, or was; of all others nobody need look.
 fn pods_of(world: &World, node: &Node) -> Vec<ObjectKey> {
-    if node::is_well(node) && node.spec.taints.iter().all(|t| t.effect != node::NO_EXECUTE) {
+    if !troubles(node) {
         return Vec::new();
     }
     let name = &node.metadata.name;

@@ -11,7 +11,7 @@ use crate::kit::Leave;
 use crate::node::ready;
 
 /// The operation under which pods are asked out of service.
-const OPERATION: &str = "taint-eviction";
+pub(crate) const OPERATION: &str = "taint-eviction";
 const TARGET: &str = "DisruptionTarget";
 
 pub(crate) fn plan(seen: &Observed, now: Time) -> Plan {

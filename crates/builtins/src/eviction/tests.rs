@@ -198,3 +198,23 @@ fn the_endpoint_of_a_pod_on_a_silent_node_is_not_ready_and_comes_back_with_it() 
     story.bench.kubelet();
     assert_eq!(ready(&mut story), json!(true));
 }
+
+#[test]
+fn pods_of_nodes_that_are_well_are_not_looked_at() {
+    let mut story = Story::new();
+    let looks = |story: &Story| {
+        let watches = row().watches;
+        let pod = story.bench.world.cache::<Pod>().get(&story.pod).unwrap().clone();
+        let node = story.bench.world.cache::<Node>().get(&story.node).unwrap().clone();
+        (watches[0].keys(&story.bench.world, &*pod).len(), watches[1].keys(&story.bench.world, &*node).len())
+    };
+    assert_eq!(looks(&story), (0, 0));
+    story.node("Unknown", &[]);
+    assert_eq!(looks(&story), (1, 1));
+    story.node("True", &["mine"]);
+    assert_eq!(looks(&story), (1, 1));
+    story.protect();
+    story.settle();
+    story.node("True", &[]);
+    assert_eq!(looks(&story), (1, 0), "asked out, and to be called back");
+}
