@@ -4,6 +4,7 @@ use std::time::Duration;
 use api_core::{Lease, Node};
 use api_meta::{Object, ObjectKey, Resource};
 use expect_test::{Expect, expect};
+use proptest::prelude::*;
 use reconcile::testing::Bench;
 use serde_json::{Value, json};
 use stdx::Time;
@@ -334,4 +335,71 @@ fn who_is_ready_evicts_nobody_and_foreign_taints_learn_since_when_they_count() {
     check(json!([{"key": NEW, "effect": "NoExecute"}]), json!([condition("Ready", "True")]), expect![""]);
     let mine = json!([{"key": "mine", "effect": "NoExecute"}]);
     check(mine, json!([condition("Ready", "True")]), expect!["mine:NoExecute"]);
+}
+
+/// Some seconds in which the control plane is up or not, and which of three nodes live in them.
+#[derive(Clone, Copy, Debug)]
+struct Phase {
+    secs: u64,
+    is_up: bool,
+    lives: [bool; 3],
+}
+
+fn phase() -> impl Strategy<Value = Phase> {
+    let lives = prop::array::uniform3(prop::bool::weighted(0.8));
+    (1..25u64, prop::bool::weighted(0.7), lives).prop_map(|(secs, is_up, lives)| Phase { secs, is_up, lives })
+}
+
+/// Live nodes renew each second quarter of their term; nobody renews and nobody looks while the control plane is down.
+fn play(story: &mut Story, phases: &[Phase], mut after_each: impl FnMut(&Story)) {
+    let names = ["a", "b", "c"];
+    let mut clock = 0;
+    for phase in phases {
+        for _ in 0..phase.secs {
+            story.bench.pass(1);
+            clock += 1;
+            if !phase.is_up {
+                continue;
+            }
+            for (place, name) in names.iter().enumerate() {
+                if phase.lives[place] && (clock + place) % 2 == 0 {
+                    let is_given_up = ready(&story.get(name)).is_some_and(|c| c.status != "True");
+                    if is_given_up { story.back(name) } else { story.renew(name) }
+                }
+            }
+            story.look();
+            after_each(story);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_node_that_lives_is_never_given_up_whatever_becomes_of_the_control_plane_and_the_others(
+        phases in prop::collection::vec(phase(), 1..10),
+    ) {
+        let phases: Vec<Phase> =
+            phases.into_iter().map(|p| Phase { lives: [true, p.lives[1], p.lives[2]], ..p }).collect();
+        let mut story = Story::new(&[("a", "x"), ("b", "x"), ("c", "y")]);
+        play(&mut story, &phases, |story| {
+            assert_eq!(ready(&story.get("a")).unwrap().status, "True");
+            assert!(story.get("a").spec.taints.is_empty());
+        });
+    }
+
+    #[test]
+    fn a_node_that_dies_is_unknown_within_a_term_and_a_half_of_a_control_plane_that_is_up(
+        phases in prop::collection::vec(phase(), 0..6),
+    ) {
+        let mut story = Story::new(&[("a", "x"), ("b", "x"), ("c", "y")]);
+        play(&mut story, &phases, |_| {});
+        let last = Phase { secs: 12, is_up: true, lives: [true, false, true] };
+        play(&mut story, &[last], |_| {});
+        let status = |name| ready(&story.get(name)).unwrap().status.clone();
+        prop_assert_eq!((status("a"), status("b")), ("True".to_owned(), "Unknown".to_owned()));
+        let again = story.bench.plan::<Nodes>(&ObjectKey::new("", "b")).unwrap();
+        prop_assert!(again.is_quiet(), "settled");
+    }
 }
