@@ -49,6 +49,12 @@ impl Standing {
     }
 }
 
+/// Whether a namespace has any budget at all.
+pub(crate) fn is_any(world: &World, namespace: &str) -> bool {
+    world.cache::<PodDisruptionBudget>().in_namespace(namespace).next().is_some()
+        || world.cache::<PodUnavailableBudget>().in_namespace(namespace).next().is_some()
+}
+
 /// The first budget that one more disruption of an available pod would break.
 pub(crate) fn broken_by(
     world: &World,

@@ -23,6 +23,9 @@ const SOON: Duration = Duration::from_secs(2);
 /// When to ask again what waits for a person.
 const LATER: Duration = Duration::from_secs(5);
 
+/// How often grants that only time ends are looked at while nothing changes.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// The guard: a [`Permit`] that decides by budgets, rates and the operator's brake.
 #[derive(Default)]
 pub struct Guard(Mutex<Judge>);
@@ -33,6 +36,8 @@ struct Judge {
     /// What was set when last looked; nothing before it was seen.
     settings: Option<Settings>,
     fuse: Option<(Rates, Fuse)>,
+    /// When the ledger was last compared with the mirrors.
+    looked: Option<Time>,
 }
 
 impl Guard {
@@ -74,8 +79,8 @@ impl Permit for Guard {
 
     fn observe(&self, world: &World, now: Time) {
         let mut judge = self.judge();
-        judge.ledger.observe(world, now);
-        judge.settings = Settings::of(world);
+        judge.looked = None;
+        judge.look(world, now);
     }
 
     fn settle(&self, request: &PermitRequest, outcome: Outcome, now: Time) {
@@ -95,8 +100,7 @@ impl Judge {
                     SOON,
                 );
             }
-            self.ledger.observe(world, now);
-            self.settings = Settings::of(world);
+            self.look(world, now);
         }
         let Some(settings) = self.settings.clone() else {
             return held(
@@ -122,6 +126,17 @@ impl Judge {
         Verdict::Granted
     }
 
+    /// Compares the ledger with the mirrors. They change between two questions only when the host says so
+    /// ([`Permit::observe`]); in between only time passes, so that a plan of a thousand removals is not a million looks.
+    fn look(&mut self, world: &World, now: Time) {
+        if self.looked.is_some_and(|at| now.since(at) < LOOK_EVERY) {
+            return;
+        }
+        self.looked = Some(now);
+        self.ledger.observe(world, now);
+        self.settings = Settings::of(world);
+    }
+
     /// Why a pod may not be disturbed now; nothing when it may.
     fn refusal(
         &self,
@@ -133,6 +148,11 @@ impl Judge {
     ) -> Option<String> {
         if !census::is_available(pod, &self.ledger) || census::has_lost_node(world, pod) {
             // It serves nobody, or its absence is already paid for.
+            return None;
+        }
+        let is_limited =
+            settings.workload().is_some() || settings.cluster().is_some() || settings.limits_cells();
+        if !is_limited && !budgets::is_any(world, &pod.metadata.namespace) {
             return None;
         }
         let workload = census::workload(world, pod);

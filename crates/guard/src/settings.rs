@@ -76,6 +76,11 @@ impl Settings {
         away.and_then(|a| a.max_unavailable)
     }
 
+    /// Whether any cell has a budget.
+    pub(crate) fn limits_cells(&self) -> bool {
+        self.limits.cell.is_some() || !self.limits.cells.is_empty()
+    }
+
     /// The budget of the cluster.
     pub fn cluster(&self) -> Option<IntOrPercent> {
         self.limits.cluster.and_then(|a: Away| a.max_unavailable)

@@ -57,6 +57,7 @@ impl Stage {
     }
 
     fn ask(&self, pod: usize, risk: Risk) -> Verdict {
+        self.guard.observe(&self.bench.world, self.bench.now);
         self.guard.ask(&self.request(pod, risk), Some(&self.bench.world), self.bench.now)
     }
 
