@@ -210,8 +210,9 @@ fn delete(view: &View<'_>, members: &[&Member], plan: &mut Plan) {
         match drains.way(member) {
             Way::Free => delete_one(view, member, plan),
             Way::Close => {
+                // Judged as the removal that it begins: better held in service than out of it.
                 let body = gate::close(&member.pod, gate::LEAVING, view.now);
-                plan.act(patch(&member.pod, "status", body, Risk::Restart));
+                plan.act(patch(&member.pod, "status", body, Risk::RemovePod));
             }
             Way::Wait => {}
         }

@@ -218,48 +218,25 @@ fn in_place(
     drains: &mut Drains,
     plan: &mut Plan,
 ) {
-    let hook = view.spec.lifecycle.in_place_update.as_ref();
-    let pod = &member.pod;
-    match member.state {
-        State::PreparingUpdate if lifecycle::is_hooked(hook, pod) => {
-            let message = format!("held: {} waits for its inPlaceUpdate hook to be taken off", member.name());
-            plan.note(why("InPlaceUpdateHook", message));
-            return;
-        }
-        State::Unset | State::PreparingNormal | State::Normal if lifecycle::is_hooked(hook, pod) => {
-            return prepare(view, member, lifecycle::state_patch(&State::PreparingUpdate, view.now), plan);
-        }
-        State::Updated => {
-            if let Some(hook) = hook {
-                let body = lifecycle::state_patch_with_hook(&State::PreparingUpdate, hook, view.now);
-                return prepare(view, member, body, plan);
-            }
-        }
-        _ => {}
-    }
     let restarts = !change.images.is_empty();
-    let is_gated = gate::is_listed(pod, names::INPLACE_READY);
-    if restarts && is_gated {
-        let way = if gate::is_closed_to_update(pod) { drains.way(member) } else { Way::Close };
-        match way {
-            Way::Free => {}
-            Way::Close => {
-                if let Some(body) = announce::begin(pod, view.now) {
-                    return plan.act(patch(pod, "", body, Risk::None));
-                }
-                let body = gate::close(pod, gate::STARTED, view.now);
-                return plan.act(patch(pod, "status", body, Risk::Restart));
-            }
-            Way::Wait => return,
-        }
+    let is_gated = gate::is_listed(&member.pod, names::INPLACE_READY);
+    if is_asked_first(view, member, plan)
+        || (restarts && is_gated && is_drained_first(view, member, drains, plan))
+    {
+        return;
     }
-    let grace_seconds =
-        view.spec.update_strategy.rolling_update.in_place_update_strategy.grace_period_seconds;
+    let pod = &member.pod;
     // Where no hook waits for it, and the gate says it, the state says nothing new.
-    let stays = hook.is_none() && member.state.is_settled() && (is_gated || !restarts);
-    let state = (!stays).then_some(State::Updating);
-    let revision = &target.metadata.name;
-    let mut body = inplace::start(&Start { pod, revision, change, grace_seconds, state, now: view.now });
+    let is_hookless = view.spec.lifecycle.in_place_update.is_none();
+    let stays = is_hookless && member.state.is_settled() && (is_gated || !restarts);
+    let mut body = inplace::start(&Start {
+        pod,
+        revision: &target.metadata.name,
+        change,
+        grace_seconds: view.spec.update_strategy.rolling_update.in_place_update_strategy.grace_period_seconds,
+        state: (!stays).then_some(State::Updating),
+        now: view.now,
+    });
     if restarts && is_gated {
         announce::operate(pod, &mut body, view.now);
     }
@@ -270,6 +247,40 @@ fn in_place(
         patch(pod, "", body, risk),
         Note::new(Severity::Normal, "SuccessfulUpdatePodInPlace", message),
     );
+}
+
+/// Whether the owner of the hook has his say now; asks him.
+fn is_asked_first(view: &View<'_>, member: &Member, plan: &mut Plan) -> bool {
+    let hook = view.spec.lifecycle.in_place_update.as_ref();
+    let is_hooked = lifecycle::is_hooked(hook, &member.pod);
+    match (&member.state, hook) {
+        (State::PreparingUpdate, _) if is_hooked => {
+            let message = format!("held: {} waits for its inPlaceUpdate hook to be taken off", member.name());
+            plan.note(why("InPlaceUpdateHook", message));
+        }
+        (State::Unset | State::PreparingNormal | State::Normal, _) if is_hooked => {
+            prepare(view, member, lifecycle::state_patch(&State::PreparingUpdate, view.now), plan);
+        }
+        (State::Updated, Some(hook)) => {
+            let body = lifecycle::state_patch_with_hook(&State::PreparingUpdate, hook, view.now);
+            prepare(view, member, body, plan);
+        }
+        _ => return false,
+    }
+    true
+}
+
+/// Whether the pod is still to leave traffic; takes it out.
+fn is_drained_first(view: &View<'_>, member: &Member, drains: &mut Drains, plan: &mut Plan) -> bool {
+    let pod = &member.pod;
+    let way = if gate::is_closed_to_update(pod) { drains.way(member) } else { Way::Close };
+    if way == Way::Close {
+        plan.act(match announce::begin(pod, view.now) {
+            Some(body) => patch(pod, "", body, Risk::None),
+            None => patch(pod, "status", gate::close(pod, gate::STARTED, view.now), Risk::Restart),
+        });
+    }
+    way != Way::Free
 }
 
 /// Asks the owner of the hook: unready first when the hook says so, then the state.

@@ -162,8 +162,8 @@ fn scaling_in_ends_traffic_first_and_deletes_then() {
     expect_test::expect![[r#"
         0 s, 1 of 3 available
           patch clonesets/status web: 3 pods, 3 ready, 3 updated [None]
-          patch pods/status web-A: InPlaceUpdateReady=False, Ready=False [Restart]
-          patch pods/status web-B: InPlaceUpdateReady=False, Ready=False [Restart]
+          patch pods/status web-A: InPlaceUpdateReady=False, Ready=False [RemovePod]
+          patch pods/status web-B: InPlaceUpdateReady=False, Ready=False [RemovePod]
           patch clonesets/status web: 3 pods, 1 ready, 3 updated [None]
           (Why Draining) held until traffic ends: web-A waits for web since 2023-11-14T22:13:25Z (due 2023-11-14T22:14:25Z), web-B waits for web since 2023-11-14T22:13:25Z (due 2023-11-14T22:14:25Z)
         3 s, 1 of 1 available
@@ -188,7 +188,7 @@ fn raising_replicas_during_a_drain_brings_the_pod_back() {
     expect_test::expect![[r#"
         0 s, 2 of 3 available
           patch clonesets/status web: 3 pods, 3 ready, 3 updated [None]
-          patch pods/status web-A: InPlaceUpdateReady=False, Ready=False [Restart]
+          patch pods/status web-A: InPlaceUpdateReady=False, Ready=False [RemovePod]
           patch clonesets/status web: 3 pods, 2 ready, 3 updated [None]
           (Why Draining) held until traffic ends: web-A waits for web since 2023-11-14T22:13:25Z (due 2023-11-14T22:14:25Z)
         -- replicas are raised again
@@ -222,7 +222,7 @@ fn a_pod_that_is_made_anew_leaves_traffic_first() {
           patch clonesets/status web: 2 pods, 2 ready, 0 updated [None]
           patch pods web-A: label apps.kruise.io/specified-delete="true" [None]
           (Why UpdateHeld) held: 1 pod to be updated to web#2, because 1 of 1 allowed pod is unavailable, 1 of them from now on
-          patch pods/status web-A: InPlaceUpdateReady=False, Ready=False [Restart]
+          patch pods/status web-A: InPlaceUpdateReady=False, Ready=False [RemovePod]
           patch clonesets/status web: 2 pods, 1 ready, 0 updated [None]
           (Why Draining) held until traffic ends: web-A waits for web since 2023-11-14T22:13:25Z (due 2023-11-14T22:14:25Z)
           (Why UpdateHeld) held: 1 pod to be updated to web#2, because 1 of 1 allowed pod is unavailable (web-A)
@@ -240,7 +240,7 @@ fn a_pod_that_is_made_anew_leaves_traffic_first() {
           -- web-B: protected
           patch clonesets/status web: 2 pods, 2 ready, 1 updated [None]
           patch pods web-C: label apps.kruise.io/specified-delete="true" [None]
-          patch pods/status web-C: InPlaceUpdateReady=False, Ready=False [Restart]
+          patch pods/status web-C: InPlaceUpdateReady=False, Ready=False [RemovePod]
           patch clonesets/status web: 2 pods, 1 ready, 1 updated [None]
           (Why Draining) held until traffic ends: web-C waits for web since 2023-11-14T22:13:31Z (due 2023-11-14T22:14:31Z)
         9 s, 1 of 2 available
