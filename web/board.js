@@ -238,7 +238,7 @@ function sure(app) {
   const { from, to } = app.versions;
   const back = from !== to ? `${app.updated} pods go from ${to} back to ${from}` : `All pods go back from ${to} to the version before`;
   say($('ask-title'), `Roll back ${app.name}?`);
-  say($('ask-text'), `${back}, in the same groups as the release. The minimum of each cell holds as ever.`);
+  say($('ask-text'), `${back}, in groups as the release did. The minimum of each cell holds as ever.${app.actions.includes('continue') ? ' It is paused: press Continue afterwards.' : ''}`);
   const dialog = $('ask');
   dialog.returnValue = 'no';
   dialog.showModal();

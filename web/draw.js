@@ -3,7 +3,7 @@
 const STATES = {
   serving: 'serving', draining: 'draining', updating: 'updating', starting: 'starting', leaving: 'leaving', failing: 'failing', lost: 'lost',
 };
-const PHASES = { planned: 'planned', running: 'running', waiting: 'waits for confirmation', done: 'done' };
+const PHASES = { planned: 'planned', running: 'running', held: 'held', paused: 'paused', waiting: 'waits for confirmation', done: 'done' };
 const LABELS = { confirm: 'Confirm', pause: 'Pause', continue: 'Continue', rollback: 'Roll back' };
 const number = new Intl.NumberFormat('en');
 const natural = new Intl.Collator('en', { numeric: true });
@@ -98,7 +98,13 @@ export function actions(app, press) {
 /** The groups of the release, one after the other. */
 export function timeline(app, now) {
   $('groups').hidden = app.groups.length === 0;
-  $('timeline').replaceChildren(...app.groups.map((group) => step(group, now)));
+  $('timeline').replaceChildren(...app.groups.map((group) => step({ ...group, phase: phaseOf(group, app) }, now)));
+}
+
+/** A group that runs does not run on while its release is held or paused. */
+function phaseOf(group, app) {
+  const stopped = { Held: 'held', Paused: 'paused' }[app.phase];
+  return group.phase === 'running' && stopped ? stopped : group.phase;
 }
 
 function step(group, now) {
@@ -108,7 +114,7 @@ function step(group, now) {
   const cells = group.cells.map(([cell, pods]) => h('span', { class: 'share' }, h('b', {}, String(pods)), ` ${cell}`));
   const bar = h('span', { class: 'bar', role: 'progressbar', 'aria-valuenow': share, 'aria-valuemin': 0, 'aria-valuemax': 100, 'aria-label': `${group.name}: ${ready} of ${group.pods} pods` }, h('i', {}));
   bar.firstChild.style.width = `${share}%`;
-  return h('li', { class: 'step', 'data-phase': group.phase, 'aria-current': group.phase === 'running' || group.phase === 'waiting' ? 'step' : undefined },
+  return h('li', { class: 'step', 'data-phase': group.phase, 'aria-current': ['planned', 'done'].includes(group.phase) ? undefined : 'step' },
     h('p', { class: 'step-head' }, icon(group.phase), h('b', {}, group.name), h('span', { class: 'step-count' }, isPlanned ? `${group.pods} pods` : `${ready}/${group.pods}`)),
     bar,
     h('p', { class: 'shares' }, ...cells),

@@ -136,13 +136,9 @@ fn most<'a>(pods: impl Iterator<Item = &'a &'a PodView>) -> Option<String> {
     counts.into_iter().max_by_key(|(_, n)| *n).map(|(version, _)| version.to_owned())
 }
 
-/// The version that pods shall have while none has it. A rollback need not have touched the template.
+/// The version of the template, which pods shall have while none has it.
 fn wanted(app: &AppFact) -> String {
-    match (app.release.phase.as_str(), app.images.first()) {
-        ("RollingBack", _) => "the previous version".to_owned(),
-        (_, Some((_, image))) => version(image).to_owned(),
-        (_, None) => String::new(),
-    }
+    app.images.first().map_or(String::new(), |(_, image)| version(image).to_owned())
 }
 
 fn group(group: &Group) -> GroupView {

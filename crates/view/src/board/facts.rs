@@ -36,6 +36,8 @@ pub struct AppFact {
     pub is_paused: bool,
     /// Why it failed, in a sentence.
     pub failure: Option<String>,
+    /// Why its controller went back to the revision it has now, all by itself.
+    pub went_back: Option<String>,
     /// Its groups, its cells and what it waits for.
     pub release: Release,
 }
@@ -59,9 +61,16 @@ impl AppFact {
             images: containers.into_iter().flatten().map(|c| (text(&c["name"]), text(&c["image"]))).collect(),
             is_paused: spec.pointer("/strategy/pause") == Some(&Value::Bool(true)),
             failure: failed.map(|c| text(&c["message"])),
+            went_back: went_back(meta, status),
             release: release_of(status),
         }
     }
+}
+
+/// What its controller noted when it went back by itself; void once another revision is wanted.
+fn went_back(meta: &Value, status: &Value) -> Option<String> {
+    let noted: Value = serde_json::from_str(meta["annotations"][cafe::ROLLED_BACK].as_str()?).ok()?;
+    (noted["to"] == status["updateRevision"]).then(|| text(&noted["why"]))
 }
 
 /// The release in a status. Items of a list may come without their kind, which is known here.

@@ -302,6 +302,19 @@ fn a_change_that_nobody_has_seen_is_no_stable_release() {
 }
 
 #[test]
+fn a_release_that_went_back_by_itself_says_why_until_the_next_one() {
+    let mut w = World::new();
+    w.app["metadata"]["annotations"] = json!({"knarr.dev/rolled-back":
+        r#"{"from": "web-3", "to": "web-2", "reason": "PodFailed", "why": "pod web-a-0: process ended with exit code 1"}"#});
+    w.status("phase", json!("Stable"));
+    let told = w.parts().0["app/shop/web"]["told"].clone();
+    assert_eq!(told["tone"], "warn");
+    assert_eq!(told["notes"], json!(["It went back by itself: pod web-a-0: process ended with exit code 1"]));
+    w.status("updateRevision", json!("web-4"));
+    assert_eq!(w.parts().0["app/shop/web"]["told"]["notes"], json!([]));
+}
+
+#[test]
 fn an_overdue_drain_is_a_note() {
     let mut w = World::new();
     w.drain("web-a-0", 61);
@@ -478,7 +491,7 @@ proptest! {
 fn reading(requests: u64, failed: u64, open: u64) -> TrafficReading {
     TrafficReading::of(
         &json!([{"namespace": "shop", "name": "web", "totals": {"requests": requests, "failed": failed, "rps": 1.0},
-        "endpoints": [{"pod": "web-a-0", "requests": requests, "open": open}, {"pod": "web-a-1", "requests": 0, "open": 0}]}]),
+        "endpoints": [{"port": "http", "pod": "web-a-0", "requests": requests, "open": open}, {"port": "admin", "pod": "web-a-0", "requests": 0, "open": 0}, {"pod": "web-a-1", "requests": 0, "open": 0}]}]),
     )
 }
 

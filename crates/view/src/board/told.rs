@@ -57,7 +57,9 @@ pub(super) fn told(app: &AppFact, versions: &Versions, pods: &[&PodView]) -> Tol
     let release = &app.release;
     let (tone, title, text) = main(app, versions);
     let since = release.waits_for.as_ref().and_then(|w| w.since).map(millis);
-    Told { tone, title, text, notes: notes(release, pods), since }
+    let mut notes = notes(release, pods);
+    notes.extend(app.went_back.as_ref().map(|why| format!("It went back by itself: {why}")));
+    Told { tone, title, text, notes, since }
 }
 
 fn main(app: &AppFact, versions: &Versions) -> (Tone, String, String) {
@@ -84,7 +86,8 @@ fn stable(app: &AppFact, to: &str) -> (Tone, String, String) {
     if app.available < app.replicas {
         return (Tone::Warn, "Fewer pods than wanted".into(), text);
     }
-    (Tone::Calm, format!("All pods serve {to}"), text)
+    let tone = if app.went_back.is_some() { Tone::Warn } else { Tone::Calm };
+    (tone, format!("All pods serve {to}"), text)
 }
 
 fn cells(release: &Release) -> String {

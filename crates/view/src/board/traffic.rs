@@ -97,13 +97,21 @@ impl TrafficReading {
         let service = |s: &Value| {
             let key = format!("{}/{}", s["namespace"].as_str()?, s["name"].as_str()?);
             let namespace = s["namespace"].as_str()?;
-            let endpoints = s["endpoints"].as_array().into_iter().flatten();
+            let mut endpoints: BTreeMap<String, EndpointReading> = BTreeMap::new();
+            // A pod has one row for each port.
+            for (pod, row) in
+                s["endpoints"].as_array().into_iter().flatten().filter_map(|e| endpoint(namespace, e))
+            {
+                let sum = endpoints.entry(pod).or_default();
+                sum.requests += row.requests;
+                sum.open += row.open;
+            }
             Some((
                 key,
                 ServiceReading {
                     requests: count(&s["totals"]["requests"]),
                     failed: count(&s["totals"]["failed"]),
-                    endpoints: endpoints.filter_map(|e| endpoint(namespace, e)).collect(),
+                    endpoints,
                 },
             ))
         };
