@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api_client::Client;
 use api_meta::Resource;
 use reconcile::{Permit, Row};
 
@@ -60,6 +61,14 @@ impl Thinkers {
         }
         chosen.sort_unstable();
         chosen.into_iter().map(|i| &self.rows[i]).collect()
+    }
+
+    /// Which namespaces have to be read for a decision in `wanted`; the empty name stands for all.
+    pub(crate) async fn places(&self, client: &Client, wanted: Vec<String>) -> anyhow::Result<Vec<String>> {
+        if self.permit.is_some() && !wanted.is_empty() && crate::scene::counts_everywhere(client).await? {
+            return Ok(vec![String::new()]);
+        }
+        Ok(wanted)
     }
 
     /// Makes the mirrors that these controllers and the permit read.

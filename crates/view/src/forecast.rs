@@ -1,6 +1,6 @@
 //! What applying a manifest would do, before anything moves.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::{Group, Reason, Release, Table};
 
@@ -56,8 +56,8 @@ pub struct Step {
     /// Their names; those of pods to be created are made up.
     pub pods: Vec<String>,
     /// Pods by cell.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub cells: Vec<(String, usize)>,
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "shares")]
+    pub cells: Vec<(String, i64)>,
 }
 
 /// What becomes of a pod, from the least to the gravest.
@@ -229,6 +229,11 @@ impl Forecast {
     }
 }
 
+/// Pods by cell as `[{"name": CELL, "pods": N}]`.
+pub(crate) fn shares<S: Serializer>(cells: &[(String, i64)], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(cells.iter().map(|(name, pods)| serde_json::json!({"name": name, "pods": pods})))
+}
+
 fn lines(head: &str, all: &[String]) -> String {
     if all.is_empty() {
         return String::new();
@@ -265,7 +270,7 @@ mod tests {
     #[test]
     fn a_forecast_shows_groups_steps_lows_and_services() {
         let pods = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
-        let cells = |a: usize, b: usize| vec![("CellA".to_owned(), a), ("CellB".to_owned(), b)];
+        let cells = |a: i64, b: i64| vec![("CellA".to_owned(), a), ("CellB".to_owned(), b)];
         let forecast = Forecast {
             object: "cafedeployment.apps.cafe.cloud.alipay.com/web".into(),
             namespace: "shop".into(),

@@ -320,7 +320,7 @@ mod tests {
         let groups = json!([{"name": "beta", "phase": "Done", "cells": [{"name": "a", "pods": 1}]},
             {"name": "group-1", "phase": "Running", "updated": 2, "ready": 1, "cells": [{"name": "a", "pods": 3}]}]);
         let with = |phase: &str| json!({"observedGeneration": 1, "phase": phase, "updatedAvailableReplicas": 4, "groups": groups});
-        assert_eq!(at(with("RollingOut")), Stage::Rolling("group group-1: 1 of 3 pods are through".into()));
+        assert_eq!(at(with("RollingOut")), Stage::Rolling("group-1: 1 of 3 pods are through".into()));
         assert_eq!(at(with("Paused")), Stage::Paused);
         assert_eq!(at(with("Stable")), Stage::Done);
         assert_eq!(

@@ -39,6 +39,7 @@ pub struct Group {
     /// `Planned`, `Running`, `WaitingForConfirmation` or `Done`.
     pub phase: String,
     /// Pods by cell.
+    #[serde(serialize_with = "crate::forecast::shares")]
     pub cells: Vec<(String, i64)>,
     /// Of these, at the new revision.
     pub updated: i64,
@@ -92,6 +93,11 @@ pub struct WaitsFor {
 }
 
 impl Group {
+    /// `group beta`, `group-1`.
+    pub fn title(&self) -> String {
+        if self.name.starts_with("group") { self.name.clone() } else { format!("group {}", self.name) }
+    }
+
     /// How many pods it has.
     pub fn pods(&self) -> i64 {
         self.cells.iter().map(|(_, pods)| pods).sum()
@@ -248,14 +254,14 @@ impl Release {
             "Stable" => Stage::Rolling(format!("{} of {} pods are available", p.available, p.desired)),
             "Paused" => Stage::Paused,
             "WaitingForConfirmation" => Stage::Rolling(match self.unconfirmed() {
-                Some(g) => format!("group {} is done and waits for confirmation", g.name),
+                Some(g) => format!("{} is done and waits for confirmation", g.title()),
                 None => "waits for confirmation".to_owned(),
             }),
             "Held" => Stage::Failed(said.unwrap_or_else(|| "held".to_owned())),
             phase => {
                 let back = if phase == "RollingBack" { "rolling back: " } else { "" };
                 let doing = match self.current() {
-                    Some(g) => format!("group {}: {} of {} pods are through", g.name, g.done(), g.pods()),
+                    Some(g) => format!("{}: {} of {} pods are through", g.title(), g.done(), g.pods()),
                     None => format!("{} of {} pods are updated", p.updated, p.desired),
                 };
                 Stage::Rolling(format!("{back}{}", said.unwrap_or(doing)))

@@ -9,11 +9,13 @@ use view::{Progress, Release, Wait};
 use super::Focus;
 
 /// What was seen.
-pub(super) enum Glance {
-    /// The workload, why it waits, and its groups where it is released by groups.
-    Seen { progress: Progress, waits: Vec<Wait>, release: Option<Release> },
-    /// It is not there.
-    Gone,
+pub(super) struct Glance {
+    /// How far the workload has come.
+    pub(super) progress: Progress,
+    /// Why it waits.
+    pub(super) waits: Vec<Wait>,
+    /// Its groups, where it is released by groups.
+    pub(super) release: Option<Release>,
 }
 
 const PODS: Resource = Resource::namespaced("", "v1", "pods", "Pod");
@@ -22,17 +24,17 @@ const EVENTS: Resource = Resource::namespaced("", "v1", "events", "Event");
 const PODS_MAX: usize = 500;
 const EVENTS_MAX: usize = 100;
 
-/// Looks once. Pods and events are asked for only while the workload waits.
-pub(super) async fn glance(client: &Client, env: &Env, focus: &Focus) -> Result<Glance, Error> {
+/// Looks once; nothing when the workload is not there. Pods and events are asked for only while the workload waits.
+pub(super) async fn glance(client: &Client, env: &Env, focus: &Focus) -> Result<Option<Glance>, Error> {
     let object = match client.get::<Value>(&focus.resource, &focus.namespace, &focus.name).await {
         Ok(object) => object,
-        Err(error) if error.is_not_found() => return Ok(Glance::Gone),
+        Err(error) if error.is_not_found() => return Ok(None),
         Err(error) => return Err(error),
     };
-    let Some(progress) = view::progress(&object) else { return Ok(Glance::Gone) };
+    let Some(progress) = view::progress(&object) else { return Ok(None) };
     let release = view::release(&object);
     if progress.is_done() {
-        return Ok(Glance::Seen { progress, waits: Vec::new(), release });
+        return Ok(Some(Glance { progress, waits: Vec::new(), release }));
     }
     let pods = match object["kind"] == "Pod" {
         true => vec![object.clone()],
@@ -42,7 +44,7 @@ pub(super) async fn glance(client: &Client, env: &Env, focus: &Focus) -> Result<
     let kind = focus.resource.kind.as_ref();
     let events = events_about(client, &focus.namespace, kind, &focus.name, uid).await;
     let waits = view::waits(&object, &pods, &events, env.now());
-    Ok(Glance::Seen { progress, waits, release })
+    Ok(Some(Glance { progress, waits, release }))
 }
 
 async fn pods_of(client: &Client, workload: &Value, namespace: &str) -> Result<Vec<Value>, Error> {

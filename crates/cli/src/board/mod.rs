@@ -72,7 +72,7 @@ async fn show(client: &Client, env: &Env, focus: &[Focus], screen: &mut Screen) 
         let mut open = 0;
         for (i, one) in focus.iter().enumerate() {
             match glance(client, env, one).await {
-                Ok(Glance::Seen { progress, waits, release }) => {
+                Ok(Some(Glance { progress, waits, release })) => {
                     open += usize::from(!progress.is_done());
                     match release.filter(|r| !r.groups.is_empty()) {
                         Some(release) => screen.draw_release(one, i, &release, &progress, &waits, env.now()),
@@ -82,7 +82,7 @@ async fn show(client: &Client, env: &Env, focus: &[Focus], screen: &mut Screen) 
                         }
                     }
                 }
-                Ok(Glance::Gone) => {
+                Ok(None) => {
                     open += 1;
                     screen.note(i, "it is not there", env.now());
                 }

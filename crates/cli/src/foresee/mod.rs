@@ -15,6 +15,8 @@
 mod place;
 mod record;
 mod rest;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -45,6 +47,8 @@ pub(crate) struct Minds<'a> {
     pub(crate) rows: Vec<&'a Row>,
     /// Who is asked before anything dangerous.
     pub(crate) permit: Option<&'a dyn Permit>,
+    /// Kinds outside the family whose controllers keep counts that others decide by: budgets.
+    pub(crate) counted: &'a [Resource],
 }
 
 /// Passes over all controllers at one moment before something is taken to run in circles.
@@ -56,7 +60,7 @@ const MOMENT: Duration = Duration::from_secs(1);
 /// How far ahead a controller's wish to look again is followed.
 const HORIZON: Duration = Duration::from_secs(24 * 3600);
 /// Wishes in a row that are followed without anything happening.
-const IDLE_MAX: usize = 20;
+const IDLE_MAX: usize = 60;
 
 /// How a run of the copy came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,20 +78,27 @@ struct Run<'a> {
     roots: &'a [Root],
     rest: Rest,
     record: Record,
-    /// What the permit point held, by reason, with the moments it was held first and last.
-    held: BTreeMap<(String, String), (Time, Time)>,
+    /// What the permit point held, by whom and why.
+    held: BTreeMap<(String, String), Held>,
     confirmed: Vec<(usize, String)>,
+}
+
+/// What was held for one reason.
+#[derive(Default)]
+struct Held {
+    /// The steps, in the order in which they were held first.
+    steps: Vec<String>,
+    last: Time,
 }
 
 /// Lets the copy run; one forecast per root, in their order. `change` and `fields` of the forecasts are the caller's.
 pub(crate) fn run(scene: &mut Scene, minds: &Minds<'_>, roots: &[Root]) -> Vec<Forecast> {
-    let start = scene.now;
     let family = family(scene, roots);
     let rest = Rest::of(scene, &family);
     let record = Record::of(scene, roots);
     let mut run = Run { scene, minds, roots, rest, record, held: BTreeMap::new(), confirmed: Vec::new() };
     let end = run.until_quiet();
-    (0..roots.len()).map(|i| run.forecast(i, start, end)).collect()
+    (0..roots.len()).map(|i| run.forecast(i, end)).collect()
 }
 
 /// The roots and all they own.
@@ -109,9 +120,9 @@ impl Run<'_> {
             let confirmed = self.confirm();
             let before = self.scene.version();
             self.scene.now = self.scene.now + MOMENT;
-            self.rest.act(self.scene, &family(self.scene, self.roots));
+            let begun = self.rest.act(self.scene, &family(self.scene, self.roots));
             self.record.sample(self.scene, self.roots);
-            if confirmed || self.scene.version() != before {
+            if confirmed || begun || self.scene.version() != before {
                 idle = 0;
                 continue;
             }
@@ -127,7 +138,7 @@ impl Run<'_> {
         for _ in 0..PASSES_MAX {
             let before = self.scene.version();
             let mut wake: Option<Time> = None;
-            for (kind, key) in family(self.scene, self.roots) {
+            for (kind, key) in self.concerned() {
                 for row in &self.minds.rows {
                     if is_same(&row.primary, &kind)
                         && let Some(plan) = (row.step)(&self.scene.world, &key, self.scene.now)
@@ -145,6 +156,15 @@ impl Run<'_> {
         None
     }
 
+    /// The family, and what counts its pods.
+    fn concerned(&self) -> Vec<(Resource, ObjectKey)> {
+        let mut out = family(self.scene, self.roots);
+        for kind in self.minds.counted {
+            out.extend(self.scene.list(kind).map(|(key, _)| (kind.clone(), key.clone())));
+        }
+        out
+    }
+
     /// Carries a plan out up to the first action that is held or refused; when to ask again if one was held.
     fn carry_out(&mut self, row: &Row, key: &ObjectKey, plan: &Plan) -> Option<Time> {
         let now = self.scene.now;
@@ -157,14 +177,15 @@ impl Run<'_> {
             {
                 let who = reference(&row.primary.api_version(), &row.primary.kind, &key.name);
                 let what = words::told(action).unwrap_or_else(|| "its next step".to_owned());
-                self.hold(who, format!("{what}: {reason}"), now);
+                self.hold(who, reason, what, now);
                 retry = Some(now + retry_after.max(MOMENT));
                 break;
             }
             let served = record::is_served(action, self.scene);
             let done = self.scene.act(action).is_ok();
             if let (Some(permit), Some(request)) = (self.minds.permit, &request) {
-                permit.settle(request, if done { Outcome::Done(None) } else { Outcome::Undone }, now);
+                let outcome = if done { Outcome::Done(Some(self.scene.version())) } else { Outcome::Undone };
+                permit.settle(request, outcome, now);
             }
             if !done {
                 break;
@@ -180,8 +201,12 @@ impl Run<'_> {
         retry
     }
 
-    fn hold(&mut self, who: String, why: String, now: Time) {
-        self.held.entry((who, why)).or_insert((now, now)).1 = now;
+    fn hold(&mut self, who: String, why: String, what: String, now: Time) {
+        let held = self.held.entry((who, why)).or_default();
+        if !held.steps.contains(&what) {
+            held.steps.push(what);
+        }
+        held.last = now;
     }
 
     /// Gives every confirmation that is asked for; whether there was one.
@@ -193,9 +218,7 @@ impl Run<'_> {
                 continue;
             }
             let release = view::release(object).unwrap_or_default();
-            let group = release
-                .unconfirmed()
-                .map_or("the group that is done".to_owned(), |g| format!("group {}", g.name));
+            let group = release.unconfirmed().map_or("the group that is done".to_owned(), view::Group::title);
             self.confirmed.push((i, group));
             self.scene.edit(&root.resource, &root.key, |object| {
                 object["metadata"]["annotations"][view::CONFIRMED] = json!("true");
@@ -205,7 +228,7 @@ impl Run<'_> {
         any
     }
 
-    fn forecast(&self, i: usize, start: Time, end: End) -> Forecast {
+    fn forecast(&self, i: usize, end: End) -> Forecast {
         let root = &self.roots[i];
         let object = self.scene.get(&root.resource, &root.key).unwrap_or(&Value::Null);
         let mut out = Forecast {
@@ -221,33 +244,35 @@ impl Run<'_> {
         let confirm = |group: &String| format!("after {group}: knarr release confirm {}{at}", root.key.name);
         out.confirmations =
             self.confirmed.iter().filter(|(root, _)| *root == i).map(|(_, group)| confirm(group)).collect();
-        out.held = self.reasons(i, start);
+        out.held = self.reasons(i);
         (out.finishes, out.end) = self.ending(i, object, end);
         out
     }
 
     /// What stands in the way in the end, and what the permit point held on the way.
-    fn reasons(&self, i: usize, start: Time) -> Vec<Reason> {
+    fn reasons(&self, i: usize) -> Vec<Reason> {
         let mut out: Vec<Reason> = Vec::new();
         let family = family(self.scene, &self.roots[i..=i]);
         let names: Vec<&str> = family.iter().map(|(_, key)| key.name.as_str()).collect();
-        for ((who, why), (first, last)) in &self.held {
+        for ((who, why), held) in &self.held {
             if !who.rsplit('/').next().is_some_and(|name| names.contains(&name)) {
                 continue;
             }
-            let lasts = *last + MOMENT * 2 >= self.scene.now;
-            let told = match lasts {
-                true => why.clone(),
-                false => format!("{why} (only for a while: goes on by itself)"),
+            let lasts = held.last + MOMENT * 2 >= self.scene.now;
+            let told = match (lasts, held.steps.as_slice()) {
+                (true, [step]) => format!("{step}: {why}"),
+                (true, [step, more @ ..]) => format!("{step} and {} further steps: {why}", more.len()),
+                _ => format!("{why}; slows {} steps down, which go on by themselves", held.steps.len()),
             };
-            let since = Some(*first).filter(|t| lasts && *t > start);
-            out.push(Reason::new(who, "Held", told).since(since));
+            out.push(Reason::new(who, "Held", told));
         }
         for (kind, key) in &family {
             for row in self.minds.rows.iter().filter(|r| is_same(&r.primary, kind)) {
                 let Some(plan) = (row.step)(&self.scene.world, key, self.scene.now) else { continue };
                 let who = reference(&row.primary.api_version(), &row.primary.kind, &key.name);
-                for note in plan.notes.iter().filter(|n| n.severity == Severity::Why) {
+                // What a plan says about its own next steps is no news where these are held.
+                let standing = plan.is_quiet();
+                for note in plan.notes.iter().filter(|n| standing && n.severity == Severity::Why) {
                     let message = note.message.strip_prefix("held: ").unwrap_or(&note.message);
                     out.push(Reason::new(&who, note.reason, message));
                 }

@@ -166,7 +166,7 @@ impl Record {
             }
         }
         let step = |(number, (first, pods)): (usize, (&Touched, Vec<&Touched>))| {
-            let mut cells: BTreeMap<&str, usize> = BTreeMap::new();
+            let mut cells: BTreeMap<&str, i64> = BTreeMap::new();
             pods.iter().for_each(|t| *cells.entry(&t.cell).or_default() += 1);
             let mut names: Vec<String> = pods.iter().map(|t| t.key.name.clone()).collect();
             names.sort();

@@ -27,8 +27,8 @@ pub(super) struct Rest {
     troubled: BTreeMap<ObjectKey, (Images, String)>,
     /// Pods that no node fits.
     unplaced: BTreeSet<ObjectKey>,
-    /// Containers started so far.
-    starts: u64,
+    /// Whether a start began in this moment.
+    begun: bool,
 }
 
 impl Rest {
@@ -41,7 +41,7 @@ impl Rest {
             starting: BTreeSet::new(),
             troubled: BTreeMap::new(),
             unplaced: BTreeSet::new(),
-            starts: 0,
+            begun: false,
         };
         let mut at_work: BTreeSet<String> = BTreeSet::new();
         for (_, object) in scene.list(&PODS) {
@@ -78,8 +78,9 @@ impl Rest {
         }
     }
 
-    /// What happens within a moment.
-    pub(super) fn act(&mut self, scene: &mut Scene, family: &[(Resource, ObjectKey)]) {
+    /// What happens within a moment; whether something has begun that shows only in the next one.
+    pub(super) fn act(&mut self, scene: &mut Scene, family: &[(Resource, ObjectKey)]) -> bool {
+        self.begun = false;
         let mut used: BTreeMap<String, usize> = BTreeMap::new();
         let pods: Vec<&ObjectKey> =
             family.iter().filter(|(k, _)| is_same(k, &PODS)).map(|(_, key)| key).collect();
@@ -92,6 +93,7 @@ impl Rest {
             let pod: Pod = typed(object);
             self.pod(scene, key, &pod, &mut used);
         }
+        self.begun
     }
 
     fn pod(&mut self, scene: &mut Scene, key: &ObjectKey, pod: &Pod, used: &mut BTreeMap<String, usize>) {
@@ -142,8 +144,8 @@ impl Rest {
     /// One moment of starting, then the containers run.
     fn start(&mut self, scene: &mut Scene, key: &ObjectKey, pod: &Pod, wanted: Images) {
         let now = scene.now;
-        let begins = self.starting.insert(key.clone());
-        if begins {
+        if self.starting.insert(key.clone()) {
+            self.begun = true;
             scene.edit(&PODS, key, |object| {
                 object["status"]["phase"] = json!("Running");
                 for status in object["status"]["containerStatuses"].as_array_mut().into_iter().flatten() {
@@ -154,7 +156,8 @@ impl Rest {
             return;
         }
         self.starting.remove(key);
-        let statuses: Vec<Value> = pod.spec.containers.iter().map(|c| self.status(pod, c, now)).collect();
+        let number = scene.version();
+        let statuses: Vec<Value> = pod.spec.containers.iter().map(|c| status(pod, c, number, now)).collect();
         scene.edit(&PODS, key, |object| {
             object["status"]["phase"] = json!("Running");
             object["status"]["containerStatuses"] = json!(statuses);
@@ -162,25 +165,6 @@ impl Rest {
             set_condition(object, "Ready", ready, now);
         });
         self.runs.insert(key.clone(), wanted);
-    }
-
-    /// A container that runs its image, as another instance when the image is another.
-    fn status(&mut self, pod: &Pod, container: &api_core::Container, now: Time) -> Value {
-        let old = pod.status.container_statuses.iter().find(|s| s.name == container.name);
-        let same =
-            old.filter(|s| s.state.running.is_some() && inplace::same_image(&s.image, &container.image));
-        if let Some(same) = same {
-            let mut status = json!(same);
-            status["ready"] = json!(true);
-            return status;
-        }
-        self.starts += 1;
-        json!({
-            "name": container.name, "image": container.image, "imageID": format!("foreseen:{}", container.image),
-            "containerID": format!("foreseen://{}/{}/{}", pod.metadata.uid, container.name, self.starts),
-            "restartCount": old.map_or(0, |s| s.restart_count + 1), "ready": true,
-            "state": {"running": {"startedAt": now}},
-        })
     }
 
     /// Readiness follows the gates; traffic follows readiness.
@@ -234,6 +218,23 @@ impl Rest {
         }
         out
     }
+}
+
+/// A container that runs its image: as another instance, told apart by `number`, when the image is another.
+fn status(pod: &Pod, container: &api_core::Container, number: u64, now: Time) -> Value {
+    let old = pod.status.container_statuses.iter().find(|s| s.name == container.name);
+    let same = old.filter(|s| s.state.running.is_some() && inplace::same_image(&s.image, &container.image));
+    if let Some(same) = same {
+        let mut status = json!(same);
+        status["ready"] = json!(true);
+        return status;
+    }
+    json!({
+        "name": container.name, "image": container.image, "imageID": format!("foreseen:{}", container.image),
+        "containerID": format!("foreseen://{}/{}/{number}", pod.metadata.uid, container.name),
+        "restartCount": old.map_or(0, |s| s.restart_count + 1), "ready": true,
+        "state": {"running": {"startedAt": now}},
+    })
 }
 
 /// Traffic components let go of a pod that is ending, then its node ends it.

@@ -19,7 +19,7 @@ use reconcile::{Action, Feed, Form, Target, World};
 use serde_json::{Value, json};
 use stdx::Time;
 
-pub(crate) use read::{read, read_values};
+pub(crate) use read::{counts_everywhere, read, read_values};
 
 /// Objects and the mirrors of them.
 pub(crate) struct Scene {

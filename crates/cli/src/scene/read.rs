@@ -8,6 +8,20 @@ use serde_json::Value;
 use super::Scene;
 use crate::verbs::PAGE;
 
+/// The guard's settings, where there are any.
+const GUARDS: Resource = Resource::cluster("knarr.dev", "v1alpha1", "guards", "Guard");
+
+/// Whether limits are set that count the pods of the whole cluster: then all namespaces have to be read.
+pub(crate) async fn counts_everywhere(client: &Client) -> anyhow::Result<bool> {
+    let guards = read_values(client, &GUARDS, "").await?;
+    let wide = |guard: &Value| {
+        let limits = &guard["spec"]["limits"];
+        let planned = guard["spec"]["plan"].as_str().is_some_and(|p| !p.is_empty());
+        planned || ["cluster", "cell", "cells"].iter().any(|field| !limits[*field].is_null())
+    };
+    Ok(guards.iter().any(wide))
+}
+
 /// Reads all mirrored kinds and `others`: of these namespaces where a kind has namespaces. A kind that the server does not
 /// serve has no objects.
 pub(crate) async fn read(
@@ -22,9 +36,9 @@ pub(crate) async fn read(
             kinds.push(other.clone());
         }
     }
-    let cluster = [String::new()];
+    let everywhere = [String::new()];
     for kind in &kinds {
-        let places: &[String] = if kind.namespaced { namespaces } else { &cluster };
+        let places: &[String] = if kind.namespaced { namespaces } else { &everywhere };
         for place in places {
             for object in read_values(client, kind, place).await? {
                 scene.take(kind, object)?;

@@ -117,17 +117,21 @@ async fn wanted(session: &mut Session, args: &Args, manifests: &[Manifest]) -> a
 /// Puts the objects into a copy of the live state and lets it run.
 async fn foresee(session: &Session, wanted: Vec<Wanted>) -> anyhow::Result<Vec<Forecast>> {
     let mut scene = Scene::new(session.env.now());
-    let kinds: Vec<Resource> = wanted
+    let mut kinds: Vec<Resource> = wanted
         .iter()
         .map(|w| w.resource.clone())
         .filter(|r| is_workload(r) || scene::is_same(r, &PODS))
         .collect();
+    if !kinds.is_empty() {
+        kinds.extend(BUDGETS);
+    }
     let rows = session.thinkers.about(&kinds);
     session.thinkers.mirror(&mut scene, &rows);
     let mut namespaces: Vec<String> = wanted.iter().map(|w| key_of(&w.object).namespace).collect();
     namespaces.retain(|n| !n.is_empty());
     namespaces.sort();
     namespaces.dedup();
+    let namespaces = session.thinkers.places(&session.client, namespaces).await?;
     let mut others = vec![PODS, NODES, SERVICES];
     others.extend(BUDGETS);
     scene::read(&mut scene, &session.client, &namespaces, &others).await?;
@@ -148,7 +152,7 @@ async fn foresee(session: &Session, wanted: Vec<Wanted>) -> anyhow::Result<Vec<F
     if let Some(permit) = permit {
         permit.observe(&scene.world, scene.now);
     }
-    let minds = Minds { rows, permit };
+    let minds = Minds { rows, permit, counted: &BUDGETS };
     let mut forecasts = foresee::run(&mut scene, &minds, &roots);
     for (forecast, (change, fields)) in forecasts.iter_mut().zip(heads) {
         forecast.change = change.to_string();

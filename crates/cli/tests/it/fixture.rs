@@ -82,9 +82,8 @@ impl Drop for World {
 
 /// The controllers of the cluster, and those that are asked.
 fn thinkers() -> cli::Thinkers {
-    let mut rows = builtins::rows();
-    rows.extend(workloads::rows());
-    cli::Thinkers::from(rows)
+    let rows = [builtins::rows(), workloads::rows(), release::rows(), guard::rows()];
+    cli::Thinkers { rows: rows.into_iter().flatten().collect(), permit: Some(Arc::new(guard::Guard::new())) }
 }
 
 /// What a command printed.
@@ -178,18 +177,24 @@ impl World {
         w
     }
 
-    /// The same with controllers, a scheduler and simulated nodes: two in each of two cells.
+    /// The same with controllers, a scheduler and four simulated nodes.
     pub(crate) async fn cluster(name: &str) -> World {
+        World::cluster_of(name, &[]).await
+    }
+
+    /// The same with nodes in cells.
+    pub(crate) async fn cluster_of(name: &str, cells: &[&str]) -> World {
         let w = World::bare_cluster(name).await;
-        let permit = Arc::new(reconcile::AllowAll);
+        let thinkers = thinkers();
+        let permit = thinkers.permit.unwrap();
         let clients = controller_host::over(w.client());
         let config = controller_host::HostConfig::alone();
-        let host = controller_host::Host::new(clients, w.env.clone(), thinkers().rows, permit, config);
+        let host = controller_host::Host::new(clients, w.env.clone(), thinkers.rows, permit, config);
         tokio::spawn(host.run());
         let scheduler = scheduler::Scheduler::new(w.client(), w.env.clone(), scheduler::Config::default());
         tokio::spawn(scheduler.run());
         let mut nodes = node_sim::Config::new("test", 4);
-        nodes.cells = vec!["CellA".to_owned(), "CellB".to_owned()];
+        nodes.cells = cells.iter().map(|c| (*c).to_owned()).collect();
         let (client, env) = (w.client(), w.env.clone());
         tokio::spawn(async move { node_sim::run(client, env, nodes).await });
         w.pass(5).await;

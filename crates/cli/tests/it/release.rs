@@ -67,7 +67,7 @@ async fn one_confirmation_is_given_once_and_only_when_it_is_asked_for() {
     let name = "cafedeployment.apps.cafe.cloud.alipay.com/web";
     assert_eq!(w.out("release confirm web").await, format!("{name} waits for no confirmation\n"));
     w.cafe_status("web", waiting()).await;
-    assert_eq!(w.out("release confirm web").await, format!("{name} confirmed: group group-1 begins\n"));
+    assert_eq!(w.out("release confirm web").await, format!("{name} confirmed: group-1 begins\n"));
     assert_eq!(
         w.out("release confirm web").await,
         format!("{name} was confirmed before; the next group begins\n")
@@ -101,7 +101,7 @@ async fn status_shows_groups_and_cells_and_says_by_its_code_whether_it_is_done()
     let data: Value = serde_json::from_str(&w.unfinished("release status web -o json").await).unwrap();
     assert_eq!(
         (&data["done"], &data["groups"][1]["cells"]),
-        (&false.into(), &json!([["CellA", 2], ["CellB", 2]]))
+        (&false.into(), &json!([{"name": "CellA", "pods": 2}, {"name": "CellB", "pods": 2}]))
     );
     let said = w.run("release status web --watch --timeout 5").await;
     assert_eq!(said.code, std::process::ExitCode::from(2), "{said:?}");

@@ -28,7 +28,7 @@ fn confirmation(subject: &Subject) -> anyhow::Result<Wish> {
     if said != "false" && release.unconfirmed().is_none() {
         let now = match release.current() {
             Some(g) if release.phase != "Stable" => {
-                format!("waits for no confirmation now: group {} is not done", g.name)
+                format!("waits for no confirmation now: {} is not done", g.title())
             }
             _ => "waits for no confirmation".to_owned(),
         };
@@ -36,7 +36,7 @@ fn confirmation(subject: &Subject) -> anyhow::Result<Wish> {
     }
     let next = release.groups.iter().find(|g| g.phase == "Planned");
     let done = match next {
-        Some(g) => format!("confirmed: group {} begins", g.name),
+        Some(g) => format!("confirmed: {} begins", g.title()),
         None => "confirmed".to_owned(),
     };
     Ok(Wish::Merge(json!({"metadata": {"annotations": {view::CONFIRMED: "true"}}}), done))

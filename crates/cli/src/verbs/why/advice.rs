@@ -5,13 +5,11 @@ use view::{Answer, Reason};
 use super::chain::Link;
 use crate::output::name;
 use crate::scene::key_of;
+use crate::words::namespace_flag;
 
 /// Adds advice for each reason that a person has a say in.
 pub(super) fn give(subject: &Link, out: &mut Answer) {
-    let at = match key_of(&subject.object).namespace.as_str() {
-        "" | "default" => String::new(),
-        namespace => format!(" -n {namespace}"),
-    };
+    let at = namespace_flag(&key_of(&subject.object).namespace);
     let reasons: Vec<Reason> = out.held.iter().chain(&out.waits_for).cloned().collect();
     for reason in &reasons {
         if let Some(advice) = for_reason(reason, &out.object, &at) {
@@ -27,11 +25,18 @@ fn for_reason(reason: &Reason, subject: &str, at: &str) -> Option<String> {
     let by = if reason.by.is_empty() { subject } else { &reason.by };
     let says = |word: &str| reason.message.contains(word);
     Some(match reason.reason.as_str() {
-        "WaitingForConfirmation" => {
+        "Confirmation" => {
             let cafe = if by.starts_with("cafedeployment") { by } else { subject };
             format!("look at the group that is done, then: knarr release confirm {cafe}{at}")
         }
         "Paused" => format!("let it go on: knarr release continue {by}{at}"),
+        "NoRoom" => {
+            "make room in that cell, or let its quota move: topology.autoReschedule.enable".to_owned()
+        }
+        "CellLost" => "bring the nodes of that cell back; the other cells go on meanwhile".to_owned(),
+        _ if says("the release is held") => {
+            format!("mend the template and apply it, or go back: knarr release abort {by}{at}")
+        }
         "Partition" => format!("let more pods follow: lower the partition (kubectl edit {by}{at})"),
         "UpdateHeld" if says("paused") => format!("let it go on: knarr release continue {by}{at}"),
         "UpdateHeld" if says("OnDelete") => {

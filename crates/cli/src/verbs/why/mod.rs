@@ -99,6 +99,7 @@ async fn answer(session: &mut Session, resource: &Resource, object: Value) -> an
     let rows = session.thinkers.about(&kinds);
     session.thinkers.mirror(&mut scene, &rows);
     let places: Vec<String> = Some(namespace.clone()).filter(|n| !n.is_empty()).into_iter().collect();
+    let places = session.thinkers.places(&session.client, places).await?;
     let pods = is_same(resource, &PODS) || is_workload(resource);
     let others: &[Resource] = if pods { &[PODS] } else { &[] };
     scene::read(&mut scene, &session.client, &places, others).await?;
@@ -130,8 +131,8 @@ async fn answer(session: &mut Session, resource: &Resource, object: Value) -> an
     }
     budgets::tell(session, &subject, &members, &mut out).await?;
     warnings(session, &subject, &owners, now, &mut out).await;
-    advice::give(&subject, &mut out);
     sort(&mut out);
+    advice::give(&subject, &mut out);
     Ok(out)
 }
 
@@ -300,17 +301,36 @@ async fn warnings(session: &Session, subject: &Link, owners: &[Link], now: Time,
 fn sort(out: &mut Answer) {
     let own = out.object.clone();
     let short = own.rsplit('/').next().unwrap_or_default().to_owned();
+    merge(out);
     for list in [&mut out.held, &mut out.waits_for] {
-        let mut seen: Vec<(String, String)> = Vec::new();
+        let mut seen: Vec<String> = Vec::new();
         list.retain(|r| {
-            let id = (r.by.clone(), r.message.clone());
-            let is_new = !seen.contains(&id);
-            seen.push(id);
+            // The same sentence may come with its reason in front, from a condition or an event.
+            let is_new = !seen.iter().any(|s| r.message.ends_with(s.as_str()));
+            seen.push(r.message.clone());
             is_new
         });
         list.sort_by_key(|r| !(r.by == own || r.message.contains(&short)));
     }
-    let held: Vec<String> = out.held.iter().map(|r| r.message.clone()).collect();
-    out.waits_for.retain(|r| !held.contains(&r.message));
+    let told = out.warnings.clone();
+    let bare = |w: &str| w.rsplit_once(" (").map_or(w.to_owned(), |(text, _)| text.to_owned());
+    let repeated = |w: &String| told.iter().any(|other| other != w && other.starts_with(&bare(w)));
+    out.warnings.retain(|w| !repeated(w));
     out.warnings.dedup();
+}
+
+/// A note of a controller and its trace in a status are one reason: the status knows the word and the moment. What goes on
+/// by itself is waited for, not held.
+fn merge(out: &mut Answer) {
+    for held in &mut out.held {
+        if let Some(wait) = out.waits_for.iter().find(|w| w.message == held.message && !w.reason.is_empty()) {
+            held.reason.clone_from(&wait.reason);
+            held.since = held.since.or(wait.since);
+        }
+    }
+    let waits = out.waits_for.clone();
+    out.held
+        .retain(|h| h.reason != "Draining" || !waits.iter().any(|w| w.reason == h.reason && w.by == h.by));
+    let held: Vec<String> = out.held.iter().map(|h| h.message.clone()).collect();
+    out.waits_for.retain(|w| !held.iter().any(|h| w.message.ends_with(h.as_str())));
 }

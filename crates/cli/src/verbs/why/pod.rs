@@ -8,6 +8,7 @@ use workload_kit::drain::{Policy, Progress, progress};
 
 use crate::output::name;
 use crate::scene::{finalizers, is_terminating};
+use crate::words::namespace_flag;
 
 /// How a pod stands, in one sentence.
 pub(super) fn state(object: &Value, now: Time) -> String {
@@ -75,7 +76,8 @@ pub(super) fn leaving(object: &Value, now: Time, out: &mut Answer) {
             out.held.push(Reason::new(&by, "DrainOverdue", message).since(since));
             if policy == Policy::Hold {
                 out.advise(format!(
-                    "end the open connections of pod {own}, or let it go all the same: kubectl annotate pod {own} {}=Force --overwrite",
+                    "end the open connections of pod {own}, or let it go all the same: kubectl annotate pod {own}{} {}=Force --overwrite",
+                    namespace_flag(&pod.metadata.namespace),
                     drain::DEADLINE_POLICY
                 ));
             }
