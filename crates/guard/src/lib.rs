@@ -18,6 +18,7 @@ mod census;
 #[cfg(test)]
 mod chance;
 mod crd;
+mod fleet;
 mod judge;
 mod ledger;
 mod settings;
@@ -32,6 +33,7 @@ pub use api::validate;
 pub use budgets::Standing;
 pub use census::{CELL, Census, OWN_TROUBLE, Scope};
 pub use crd::crds;
+pub use fleet::{fleet_rows, policies};
 pub use judge::Guard;
 pub use ledger::{EFFECT_MAX, Ledger, PENDING_MAX, UNKNOWN_MAX};
 pub use settings::{Brake, Settings};
