@@ -269,7 +269,9 @@ function head(panel, cell) {
   bar.children[0].style.width = share(cell.available);
   bar.children[1].style.left = share(cell.min);
   bar.children[1].hidden = !cell.min;
-  const low = cell.available < cell.min;
+  // A cell that is still being filled for the first time is not below its minimum.
+  const present = Object.values(cell.states).reduce((a, b) => a + b, 0);
+  const low = cell.available < cell.min && present >= cell.min;
   panel.root.dataset.low = low && !cell.lost;
   panel.head.replaceChildren(
     h('p', { class: 'cell-title' }, h('b', {}, cell.name), cell.lost ? h('span', { class: 'badge' }, icon('lost'), 'lost') : ''),

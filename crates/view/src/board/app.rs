@@ -214,8 +214,8 @@ fn actions(app: &AppFact) -> Vec<&'static str> {
         false if is_moving && phase != "Held" => out.push("pause"),
         false => {}
     }
-    // A release that is over can be taken back too, as long as there was one.
-    if phase != "RollingBack" && (is_moving || app.generation > 1) {
+    // A release that is over can be taken back too. Before the first change there is nothing to go back to.
+    if phase != "RollingBack" && app.generation > 1 {
         out.push("rollback");
     }
     out
