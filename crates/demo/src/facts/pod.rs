@@ -72,9 +72,14 @@ pub(crate) fn version_of(image: &str) -> &str {
     image.rsplit('/').next().and_then(|last| last.split_once(':')).map_or("", |(_, tag)| tag)
 }
 
-/// A container that exited with an error, or waits after it did.
+/// A container that exited with an error, or waits after it did. While its node still speaks of the image before, nothing is
+/// known of the present one: a process that was asked to make room ends with an error code, too.
 fn broken(pod: &Pod) -> String {
     let Some(status) = pod.status.container_statuses.first() else { return String::new() };
+    let wanted = pod.spec.containers.first().map(|c| c.image.as_str()).unwrap_or_default();
+    if version_of(&status.image) != version_of(wanted) {
+        return String::new();
+    }
     if let Some(end) = status.state.terminated.as_ref().filter(|t| t.exit_code != 0) {
         return format!("exited with code {}", end.exit_code);
     }
@@ -124,5 +129,17 @@ mod tests {
         assert_eq!(of(json!({"terminated": {"exitCode": 1}})), "exited with code 1");
         assert_eq!(of(json!({"terminated": {"exitCode": 0}})), "");
         assert_eq!(of(json!({"running": {}})), "");
+    }
+
+    #[test]
+    fn the_end_of_the_process_before_is_no_failure_of_the_present_one() {
+        let status =
+            |image: &str| json!({"name": "c", "image": image, "state": {"terminated": {"exitCode": 143}}});
+        let of = |image: &str| {
+            let spec = json!({"containers": [{"name": "c", "image": "knarr.dev/shop:v3"}]});
+            seen(json!({"spec": spec, "status": {"containerStatuses": [status(image)]}})).broken
+        };
+        assert_eq!(of("knarr.dev/shop:v2"), "");
+        assert_eq!(of("knarr.dev/shop:v3"), "exited with code 143");
     }
 }
