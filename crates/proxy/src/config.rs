@@ -50,6 +50,8 @@ pub(crate) const ATTEMPTS_MAX: usize = 8;
 pub(crate) const STICKY_MAX: usize = 16_384;
 /// Events from the mirrors that may wait to be taken in.
 pub(crate) const INBOX_MAX: usize = 1024;
+/// Longest wait between attempts to watch while the API server is away.
+pub(crate) const RECONNECT_MAX: Duration = Duration::from_secs(1);
 /// How often rates are sampled and timers looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
 /// How often a port that could not be listened on is tried again, idle connections are swept, and conditions are compared.

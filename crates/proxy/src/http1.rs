@@ -159,6 +159,8 @@ fn relay(
     };
     let protocol = if switches { headers::upgrade(response.headers()) } else { None };
     headers::strip(response.headers_mut(), protocol);
+    // What an endpoint says under these names is not the proxy's word.
+    response.headers_mut().remove(WHY);
     response.headers_mut().insert(ENDPOINT, lease.upstream().named.clone());
     *response.version_mut() = Version::HTTP_11;
     if let Some(client) = upgrade {

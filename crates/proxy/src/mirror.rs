@@ -1,14 +1,17 @@
 //! What is known of the cluster, and how it comes here.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use api_client::{Client, Consumer, Delta, MetaOnly, Reflector, Seen};
 use api_core::{EndpointSlice, Node, Pod, Service};
 use api_meta::{Object, ObjectKey, ObjectMeta};
 use serde::de::DeserializeOwned;
-use stdx::Env;
+use stdx::{BoxFuture, Env, Timer};
 use tokio::sync::mpsc;
 
+use crate::config::RECONNECT_MAX;
 use crate::facts::{CELL, PodFact, PodWire, ServiceFact, ServiceWire, SliceFact, SliceWire};
 
 /// Label of nodes whose pods have addresses on loopback.
@@ -106,8 +109,19 @@ fn put<K: Ord, T: PartialEq>(all: &mut BTreeMap<K, T>, key: K, fact: Option<T>) 
     }
 }
 
+/// A timer that never waits long. Mirrors wait longer and longer while the API server is away; pods that leave service wait
+/// for the proxy to hear of it, and the server is on this machine.
+struct Impatient(Arc<dyn Timer>);
+
+impl Timer for Impatient {
+    fn sleep(&self, length: Duration) -> BoxFuture<()> {
+        self.0.sleep(length.min(RECONNECT_MAX))
+    }
+}
+
 /// Starts the four mirrors. They end when nobody takes their news any more.
 pub(crate) fn start(client: &Client, env: &Env, news: &mpsc::Sender<News>) {
+    let env = &Env { timer: Arc::new(Impatient(env.timer.clone())), ..env.clone() };
     let services = Feed {
         name: NEEDED[0],
         news: news.clone(),

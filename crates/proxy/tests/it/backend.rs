@@ -20,6 +20,9 @@ use tokio::task::JoinSet;
 
 /// Port of all backends.
 pub(crate) const PORT: u16 = 8080;
+/// Length of a flood: far more than all buffers on the way.
+pub(crate) const FLOOD_BYTES: usize = 64 << 20;
+static PIECE: [u8; 64 << 10] = [7; 64 << 10];
 
 /// A server that runs until it is dropped.
 ///
@@ -27,6 +30,7 @@ pub(crate) const PORT: u16 = 8080;
 /// |---|---|
 /// | `/slow` | waits for a permit of `gate` before it answers |
 /// | `/stream` | sends the head and a first piece, waits for `gate`, sends the rest |
+/// | `/flood` | [`FLOOD_BYTES`], as fast as they are taken |
 /// | `/die` | reads the request and ends the connection |
 /// | `/upgrade` | switches to a protocol that sends back what it gets |
 /// | `/echo` | headers and body of the request |
@@ -41,6 +45,8 @@ pub(crate) struct State {
     pub(crate) address: Ipv4Addr,
     pub(crate) requests: AtomicUsize,
     pub(crate) connections: AtomicUsize,
+    /// Bytes of floods that were taken so far.
+    pub(crate) flooded: AtomicUsize,
     pub(crate) gate: Semaphore,
 }
 
@@ -90,6 +96,7 @@ impl Backend {
             address,
             requests: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
+            flooded: AtomicUsize::new(0),
             gate: Semaphore::new(0),
         })
     }
@@ -158,6 +165,7 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
             text(state.address.to_string())
         }
         "/stream" => Response::new(Body::Stream(Pieces::start(state))),
+        "/flood" => Response::new(Body::Flood(state, 0)),
         "/die" => {
             let _ = request.into_body().collect().await;
             return Err(Dies);
@@ -190,6 +198,7 @@ fn upgrade(mut request: Request<Incoming>) -> Response<Body> {
 enum Body {
     Full(Full<Bytes>),
     Stream(Pieces),
+    Flood(Arc<State>, usize),
 }
 
 /// `first`, then after a permit ` last`.
@@ -216,6 +225,12 @@ impl HttpBody for Body {
         let pieces = match self.get_mut() {
             Body::Full(full) => return Pin::new(full).poll_frame(context),
             Body::Stream(pieces) => pieces,
+            Body::Flood(_, FLOOD_BYTES) => return Poll::Ready(None),
+            Body::Flood(state, sent) => {
+                *sent += PIECE.len();
+                state.flooded.fetch_add(PIECE.len(), Ordering::SeqCst);
+                return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&PIECE)))));
+            }
         };
         pieces.sent += 1;
         match pieces.sent {

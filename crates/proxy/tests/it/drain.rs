@@ -33,6 +33,31 @@ async fn nothing_is_sent_before_the_finalizer_is_acknowledged() {
 }
 
 #[tokio::test]
+async fn a_finalizer_never_gets_onto_a_pod_whose_gate_was_closed_meanwhile() {
+    let mut world = World::new().await;
+    world.link.set(State::PatchesWait);
+    let one = world.pod(1).await;
+    until("the pod is about to be registered", async || {
+        Client::to(world.address()).await.get("/").await.text.contains("1 about to be registered")
+    })
+    .await;
+    let stale = world.link.waiting();
+    assert_eq!(stale, 1, "the patch is on its way");
+    world.gate(1, "False").await;
+    world.link.set(State::Open);
+    until("the patch was refused", async || world.link.refused() == 1).await;
+    until("the gate is seen", async || {
+        Client::to(world.address()).await.get("/").await.text.contains("1 not ready")
+    })
+    .await;
+    assert_eq!(world.protections(1).await.unwrap(), [""; 0]);
+    assert_eq!(one.state.requests(), 0);
+    world.gate(1, "True").await;
+    world.until_answers(1).await;
+    assert_eq!(world.protections(1).await.unwrap(), [FINALIZER]);
+}
+
+#[tokio::test]
 async fn pods_that_do_not_take_part_are_chosen_at_once_and_stay_as_they_are() {
     let mut world = World::new().await;
     let _server = Backend::http(world.pod_ip(1));

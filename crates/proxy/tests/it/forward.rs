@@ -1,12 +1,15 @@
 //! Requests on their way.
 
+use std::cell::Cell;
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::backend::{Backend, PORT};
+use crate::backend::{Backend, FLOOD_BYTES, PORT};
 use crate::client::{Client, connect, read, request};
 use crate::link::State;
 use crate::world::{World, until};
@@ -152,6 +155,44 @@ async fn bodies_are_streamed() {
     one.state.gate.add_permits(1);
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), " last");
     until("nothing is open", async || world.figure(1, "open").await == 0).await;
+}
+
+#[tokio::test]
+async fn a_slow_reader_slows_its_endpoint_down() {
+    let mut world = World::new().await;
+    let one = world.pod(1).await;
+    world.until_answers(1).await;
+    let mut client = Client::to(world.address()).await;
+    let response = client.open(request("/flood")).await;
+    // Nothing is read: what was produced stops growing when the kernel's and the proxy's buffers are full.
+    let produced = || one.state.flooded.load(Ordering::SeqCst);
+    let (last, same) = (Cell::new(0), Cell::new(0));
+    until("it is held back", async || {
+        let still = produced() > 0 && produced() == last.replace(produced());
+        same.set(if still { same.get() + 1 } else { 0 });
+        same.get() == 40
+    })
+    .await;
+    assert!(
+        produced() < FLOOD_BYTES / 2,
+        "{} bytes were produced for a client that does not read",
+        produced()
+    );
+    let all = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(all.len(), FLOOD_BYTES);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_ends_its_request_at_the_endpoint() {
+    let mut world = World::new().await;
+    let one = world.pod(1).await;
+    world.until_answers(1).await;
+    let mut client = Client::to(world.address()).await;
+    let response = client.open(request("/stream")).await;
+    assert_eq!((world.figure(1, "open").await, one.state.connections()), (json!(1), 1));
+    drop((response, client));
+    until("nothing is open", async || world.figure(1, "open").await == 0).await;
+    until("its connection is closed", async || one.state.connections() == 0).await;
 }
 
 #[tokio::test]

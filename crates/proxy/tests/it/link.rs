@@ -1,5 +1,6 @@
 //! The way to the API server: it can be cut, and writes to pods can be held back.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use api_client::{Body, BodyStream, Error, Request, Response, Transport};
@@ -25,15 +26,37 @@ pub(crate) struct Link {
     state: watch::Sender<State>,
     /// `VERB path` of all writes that were let through.
     writes: Arc<Mutex<Vec<String>>>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    waiting: AtomicUsize,
+    refused: AtomicUsize,
 }
 
 impl Link {
     pub(crate) fn over(inner: Arc<dyn Transport>) -> Arc<Link> {
-        Arc::new(Link { inner, state: watch::Sender::default(), writes: Arc::default() })
+        Arc::new(Link {
+            inner,
+            state: watch::Sender::default(),
+            writes: Arc::default(),
+            counts: Arc::default(),
+        })
     }
 
     pub(crate) fn set(&self, state: State) {
         self.state.send_replace(state);
+    }
+
+    /// Patches that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.counts.waiting.load(Ordering::SeqCst)
+    }
+
+    /// Writes that the server refused.
+    pub(crate) fn refused(&self) -> usize {
+        self.counts.refused.load(Ordering::SeqCst)
     }
 
     /// Writes so far.
@@ -45,18 +68,24 @@ impl Link {
 impl Transport for Link {
     fn send(&self, request: Request) -> BoxFuture<Result<Response, Error>> {
         let mut state = self.state.subscribe();
-        let (inner, writes) = (self.inner.clone(), self.writes.clone());
+        let (inner, writes, counts) = (self.inner.clone(), self.writes.clone(), self.counts.clone());
         Box::pin(async move {
             if *request.method() == Method::PATCH {
+                counts.waiting.fetch_add(1, Ordering::SeqCst);
                 let _ = state.wait_for(|state| *state != State::PatchesWait).await;
+                counts.waiting.fetch_sub(1, Ordering::SeqCst);
             }
             if *state.borrow_and_update() == State::Cut {
                 return Err(cut());
             }
-            if *request.method() != Method::GET {
+            let is_write = *request.method() != Method::GET;
+            if is_write {
                 writes.lock().unwrap().push(format!("{} {}", request.method(), request.uri().path()));
             }
             let response = inner.send(request).await?;
+            if is_write && !response.status().is_success() {
+                counts.refused.fetch_add(1, Ordering::SeqCst);
+            }
             Ok(response.map(|body| match body {
                 Body::Stream(stream) => Body::Stream(until_cut(stream, state)),
                 full => full,
