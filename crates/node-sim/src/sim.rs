@@ -159,7 +159,8 @@ impl Sim {
         let names = nodes.iter().enumerate().map(|(i, n)| (n.name.clone(), u32_of(i)));
         Sim {
             node_names: names.collect(),
-            leases: Leases { started: now, issued: 0, next: now, writing: 0 },
+            // The first round is due at once: how long they have not been renewed is not known.
+            leases: Leases { started: now - config.lease_renewal, issued: 0, next: now, writing: 0 },
             client,
             env,
             config,

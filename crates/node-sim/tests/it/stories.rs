@@ -100,8 +100,8 @@ async fn nodes_are_registered_with_labels_and_keep_their_leases() {
     assert_eq!(w.api.count("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/"), 3);
     let leases =
         w.api.requests().into_iter().filter(|r| r.starts_with("PATCH") && r.contains("/leases/")).count();
-    // Three nodes, one renewal each in ten seconds, from second 0 to 60.
-    assert!((18..=19).contains(&leases), "{leases}");
+    // Three nodes, each at once and then once in ten seconds, to second 60.
+    assert!((20..=22).contains(&leases), "{leases}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -126,10 +126,10 @@ async fn a_pod_lives_from_binding_to_deletion() {
     w.told(&expect![[r#"
         p - - ready=- 
         p Pending 10.128.0.1 ready=False a#0 ContainerCreating -
-        p Running 10.128.0.1 ready=False a#0 running 5db9c5
-        p Running 10.128.0.1 ready=True a#0 running 5db9c5
-        p leaving Running 10.128.0.1 ready=True a#0 running 5db9c5
-        p leaving Failed 10.128.0.1 ready=False a#0 Error 5db9c5
+        p Running 10.128.0.1 ready=False a#0 running b365c8
+        p Running 10.128.0.1 ready=True a#0 running b365c8
+        p leaving Running 10.128.0.1 ready=True a#0 running b365c8
+        p leaving Failed 10.128.0.1 ready=False a#0 Error b365c8
         p deleted
         at 11 s
     "#]]);
@@ -231,9 +231,9 @@ async fn rules_break_pulls_readiness_and_containers() {
         ["pull", "crash", "stuck", "job"].iter().map(|n| line(&json!({"object": w.pod(n)}))).collect();
     expect![[r#"
         pull Pending 10.128.0.1 ready=False a#0 ErrImagePull -
-        crash Running 10.128.0.2 ready=False a#1 CrashLoopBackOff b26767
-        stuck Running 10.128.1.1 ready=False a#0 running 0af33b
-        job Succeeded 10.128.0.3 ready=False a#0 Completed b3e65b"#]]
+        crash Running 10.128.0.2 ready=False a#1 CrashLoopBackOff a7f069
+        stuck Running 10.128.1.1 ready=False a#0 running 651f08
+        job Succeeded 10.128.0.3 ready=False a#0 Completed 77809c"#]]
     .assert_eq(&now.join("\n"));
     w.api.put(
         "/api/v1/nodes/sim-1",
