@@ -196,7 +196,7 @@ function sum(list) {
 
 function figures(moved, isKnown) {
   const failed = $('failed');
-  failed.dataset.state = !moved ? 'none' : moved.failed_total > 0 ? 'some' : 'zero';
+  failed.dataset.state = !moved?.requests_total ? 'none' : moved.failed_total > 0 ? 'some' : 'zero';
   $('failed-icon').setAttribute('href', moved?.failed_total > 0 ? '#i-bad' : '#i-calm');
   say($('failed-n'), moved ? count(moved.failed_total) : '–');
   say($('failed-of'), moved ? `failed of ${count(moved.requests_total)} requests` : 'no figures yet');

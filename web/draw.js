@@ -178,12 +178,12 @@ export class Cells {
   /** Puts every tile where it belongs; tiles that stay are not touched. */
   place(app, pods) {
     const seen = new Set();
-    const prefix = `${app.name}-`;
     const sorted = [...pods].sort(([, a], [, b]) => natural.compare(a.node, b.node) || natural.compare(a.name, b.name));
     for (const cell of app.cells) {
       const panel = this.panels.get(cell.name);
       const own = sorted.filter(([, pod]) => pod.cell === cell.name);
       const nodes = [...new Set(own.map(([, pod]) => pod.node))];
+      const cut = common(own.map(([, pod]) => pod.name));
       const byNode = nodes.length <= NODE_ROWS_MAX;
       const wanted = byNode ? nodes : ['*'];
       for (const key of [...panel.rows.keys()].filter((k) => !wanted.includes(k))) {
@@ -197,7 +197,7 @@ export class Cells {
         if (byNode) nodeHead(row, key, answers);
         const tiles = own.filter(([, pod]) => !byNode || pod.node === key).map(([name, pod]) => {
           seen.add(name);
-          return this.tile(name, pod, pod.name.startsWith(prefix) ? pod.name.slice(prefix.length) : pod.name);
+          return this.tile(name, pod, pod.name.slice(cut));
         });
         if (tiles.length !== row.list.children.length || tiles.some((t, n) => row.list.children[n] !== t)) row.list.replaceChildren(...tiles);
       });
@@ -256,6 +256,17 @@ export class Cells {
       tile.meter.style.width = `${isKnown ? Math.round((at.rps / most) * 100) : 0}%`;
     }
   }
+}
+
+/** How many letters all names of a cell begin with, up to a dash: the panel's title says them once. */
+function common(names) {
+  let length = names[0]?.lastIndexOf('-') + 1 || 0;
+  while (length > 0 && !names.every((n) => n.startsWith(names[0].slice(0, length)))) {
+    length = names[0].lastIndexOf('-', length - 2) + 1;
+  }
+  // A bare number says too little.
+  const isBare = names.some((n) => /^\d*$/.test(n.slice(length)));
+  return isBare && length ? names[0].lastIndexOf('-', length - 2) + 1 : length;
 }
 
 function head(panel, cell) {

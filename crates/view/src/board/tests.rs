@@ -193,7 +193,7 @@ fn a_release_tells_its_group_and_what_it_waits_for() {
     check(
         &w,
         expect![[r#"
-            [work] Releasing v2: beta (1 of 2) - 0 of 12 pods have v2. web-a-0 has 3 open requests.
+            [work] Releasing v2: beta (1 of 2) - 0 of 12 pods have v2: web-a-0 has 3 open requests.
               beta running 0/2
               group-1 planned 0/10
               CellA 6 of 6, at least 4, {"draining":1,"serving":5}

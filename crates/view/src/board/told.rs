@@ -72,7 +72,7 @@ fn main(app: &AppFact, versions: &Versions) -> (Tone, String, String) {
         "WaitingForConfirmation" => {
             (Tone::Ask, "Waiting for your confirmation".into(), confirmation(release, to))
         }
-        "Paused" => (Tone::Ask, "Paused".into(), format!("{} Continue to go on.", progress(app, to))),
+        "Paused" => (Tone::Ask, "Paused".into(), format!("{}. Continue to go on.", progress(app, to))),
         "Held" => (Tone::Bad, "Held".into(), held(app)),
         "RollingBack" => (Tone::Warn, format!("Rolling back to {to}"), progress_and_wait(app, to)),
         "RollingOut" => (Tone::Work, rolling_title(release, to), progress_and_wait(app, to)),
@@ -136,13 +136,14 @@ fn share(group: &Group) -> String {
 }
 
 fn progress(app: &AppFact, to: &str) -> String {
-    format!("{} of {} pods have {to}.", app.updated, app.replicas)
+    format!("{} of {} pods have {to}", app.updated, app.replicas)
 }
 
 fn progress_and_wait(app: &AppFact, to: &str) -> String {
-    let wait = app.release.waits_for.as_ref().map(|w| &w.message).filter(|m| !m.is_empty());
+    let wait = app.release.waits_for.as_ref().map(|w| w.message.as_str()).filter(|m| !m.is_empty());
     let done = progress(app, to);
-    wait.map_or(done.clone(), |message| format!("{done} {}", sentence(message)))
+    // After a colon, because what is waited for may begin with a name.
+    sentence(&wait.map_or(done.clone(), |message| format!("{done}: {message}")))
 }
 
 fn held(app: &AppFact) -> String {
