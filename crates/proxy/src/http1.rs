@@ -197,7 +197,12 @@ fn died(lease: &Lease, error: &hyper::Error) -> Response<Body> {
 
 fn unserved(port: &Port, tried: &[SocketAddrV4]) -> Response<Body> {
     let Some(last) = tried.last() else {
-        let text = format!("no endpoint is ready: {}\n", port.snapshot().why_empty);
+        let snapshot = port.snapshot();
+        if !snapshot.targets.is_empty() {
+            let text = "connections to endpoints were closed before the request could be sent; it was sent to none\n";
+            return refusal(StatusCode::SERVICE_UNAVAILABLE, "connection-lost", None, text);
+        }
+        let text = format!("no endpoint is ready: {}\n", snapshot.why_empty);
         return refusal(StatusCode::SERVICE_UNAVAILABLE, "no-endpoint", None, text);
     };
     let all: Vec<String> = tried.iter().map(SocketAddrV4::to_string).collect();
