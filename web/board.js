@@ -197,7 +197,7 @@ function sum(list) {
 function figures(moved, isKnown) {
   const failed = $('failed');
   failed.dataset.state = !moved?.requests_total ? 'none' : moved.failed_total > 0 ? 'some' : 'zero';
-  $('failed-icon').setAttribute('href', moved?.failed_total > 0 ? '#i-bad' : '#i-calm');
+  $('failed-icon').setAttribute('href', { none: '#i-planned', zero: '#i-calm', some: '#i-bad' }[failed.dataset.state]);
   say($('failed-n'), moved ? count(moved.failed_total) : '–');
   say($('failed-of'), moved ? `failed of ${count(moved.requests_total)} requests` : 'no figures yet');
   say($('rps'), moved && isKnown ? count(Math.round(moved.rps)) : '–');

@@ -215,7 +215,8 @@ fn actions(app: &AppFact) -> Vec<&'static str> {
         false => {}
     }
     // A release that is over can be taken back too. Before the first change there is nothing to go back to.
-    if phase != "RollingBack" && app.generation > 1 {
+    let goes_back = phase == "RollingBack" || is_moving && app.is_rollback;
+    if !goes_back && app.generation > 1 {
         out.push("rollback");
     }
     out

@@ -36,6 +36,8 @@ pub struct AppFact {
     pub is_paused: bool,
     /// Why it failed, in a sentence.
     pub failure: Option<String>,
+    /// The release that is under way, or was last, goes back to an older revision.
+    pub is_rollback: bool,
     /// Why its controller went back to the revision it has now, all by itself.
     pub went_back: Option<String>,
     /// Its groups, its cells and what it waits for.
@@ -61,6 +63,7 @@ impl AppFact {
             images: containers.into_iter().flatten().map(|c| (text(&c["name"]), text(&c["image"]))).collect(),
             is_paused: spec.pointer("/strategy/pause") == Some(&Value::Bool(true)),
             failure: failed.map(|c| text(&c["message"])),
+            is_rollback: status.pointer("/release/rollback") == Some(&Value::Bool(true)),
             went_back: went_back(meta, status),
             release: release_of(status),
         }

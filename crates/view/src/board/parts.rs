@@ -161,7 +161,8 @@ fn events(
         match event.kind.as_str() {
             "CafeDeployment" => seen.apps.contains_key(&key),
             "Pod" => members.contains(&key),
-            "Node" => event.is_warning || event.reason.starts_with("Node"),
+            // Of a thousand nodes, those that host somebody who is shown.
+            "Node" => members.iter().any(|m| seen.pods.get(*m).is_some_and(|p| p.node == event.about)),
             _ => owners.contains_key(&key),
         }
     };

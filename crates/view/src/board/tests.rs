@@ -233,6 +233,16 @@ fn a_release_that_asks_says_what_is_done_and_what_is_next() {
 }
 
 #[test]
+fn a_rollback_that_asks_says_that_it_is_one_and_cannot_be_taken_back_again() {
+    let mut w = World::new();
+    w.status("phase", json!("WaitingForConfirmation"));
+    w.status("release", json!({"rollback": true}));
+    let app = w.parts().0["app/shop/web"].clone();
+    assert_eq!(app["told"]["title"], "The rollback waits for your confirmation");
+    assert_eq!(app["actions"], json!(["confirm", "pause"]));
+}
+
+#[test]
 fn a_broken_version_is_named_with_its_reason() {
     let mut w = World::new();
     for name in ["web-a-0", "web-b-0"] {
@@ -445,6 +455,8 @@ fn events_about_others_are_left_out_and_the_newest_come_first() {
         (-3, "CafeDeployment", "web"),
         (-2000, "Pod", "web-a-0"),
         (-1, "InPlaceSet", "web-a"),
+        (-6, "Node", "web-a-node-0"),
+        (0, "Node", "sim-0"),
     ];
     for (key, fact) in told.map(|(at, kind, about)| event(at, kind, about)) {
         w.seen.put(key, fact);
@@ -452,7 +464,7 @@ fn events_about_others_are_left_out_and_the_newest_come_first() {
     let parts = w.parts();
     let about: Vec<&str> =
         parts.0["events"].as_array().unwrap().iter().map(|e| e["about"].as_str().unwrap()).collect();
-    assert_eq!(about, ["web-a", "web", "web-a-0"]);
+    assert_eq!(about, ["web-a", "web", "web-a-0", "web-a-node-0"]);
 }
 
 #[test]

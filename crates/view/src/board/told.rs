@@ -70,7 +70,8 @@ fn main(app: &AppFact, versions: &Versions) -> (Tone, String, String) {
     }
     match release.phase.as_str() {
         "WaitingForConfirmation" => {
-            (Tone::Ask, "Waiting for your confirmation".into(), confirmation(release, to))
+            let who = if app.is_rollback { "The rollback waits" } else { "Waiting" };
+            (Tone::Ask, format!("{who} for your confirmation"), confirmation(release, to))
         }
         "Paused" => (Tone::Ask, "Paused".into(), format!("{}. Continue to go on.", progress(app, to))),
         "Held" => (Tone::Bad, "Held".into(), held(app)),
