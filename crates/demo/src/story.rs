@@ -124,7 +124,8 @@ impl<'a> Story<'a> {
 
     fn verdict(&self, id: StepId, trouble: Option<&String>) -> Verdict {
         let mut verdict = judge(id, self.chronicle, self.rules);
-        verdict.complaints.extend(trouble.cloned());
+        // First of all: the others may follow from it.
+        verdict.complaints.splice(0..0, trouble.cloned());
         verdict
     }
 

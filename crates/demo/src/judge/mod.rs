@@ -104,7 +104,29 @@ pub fn judge(step: StepId, seen: &Chronicle, rules: &Rules) -> Verdict {
         StepId::Undrained | StepId::Stock => scene.control(&mut verdict),
         StepId::CellDeath => scene.cell_death(&mut verdict),
     }
+    verdict.complaints = gathered(verdict.complaints);
     verdict
+}
+
+/// Complaints of the form `pod: what` that say the same of several pods become one, in the place of the first.
+fn gathered(complaints: Vec<String>) -> Vec<String> {
+    let mut out: Vec<(String, Vec<String>)> = Vec::new();
+    for complaint in complaints {
+        let (pod, what) = match complaint.split_once(": it ") {
+            Some((pod, what)) => (pod.to_owned(), format!("it {what}")),
+            None => (String::new(), complaint),
+        };
+        match out.iter_mut().find(|(known, pods)| *known == what && !pods.is_empty() && !pod.is_empty()) {
+            Some((_, pods)) => pods.push(pod),
+            None => out.push((what, if pod.is_empty() { Vec::new() } else { vec![pod] })),
+        }
+    }
+    let words = |(what, pods): (String, Vec<String>)| match pods.as_slice() {
+        [] => what,
+        [pod] => format!("{pod}: {what}"),
+        [pod, rest @ ..] => format!("{pod} and {} more: {what}", rest.len()),
+    };
+    out.into_iter().map(words).collect()
 }
 
 /// Failures of the drained application that belong to no step: between two steps, or while others were told.

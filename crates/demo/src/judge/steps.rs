@@ -34,6 +34,9 @@ impl Scene<'_> {
             complaints.push(format!("{} addresses for {} pods", addresses.len(), rules.replicas));
         }
         complaints.extend(self.growth());
+        if !self.requests.failures.is_empty() {
+            complaints.push(format!("requests failed: {}", summary(&self.requests.failures)));
+        }
         if let Some(cafe) = after.cafes.get(app) {
             verdict.remarks.push(groups(cafe));
         }

@@ -91,7 +91,7 @@ fn a_pod_that_moves_or_is_made_anew_is_not_updated_in_place() {
 #[test]
 fn a_pod_that_was_forgotten_or_replaced_twice_is_named() {
     let forgotten = release(|t| (0..3).for_each(|g| t.group(g, "v2")));
-    spoiled(StepId::Release, &forgotten, "shop-5: it is at v1, not at v2");
+    spoiled(StepId::Release, &forgotten, "shop-11 and 1 more: it is at v1, not at v2");
     let twice = release(|t| {
         t.release("v2");
         t.change(4, |p| p.container = "again".into());
@@ -332,5 +332,20 @@ fn a_roll_out_in_its_turns_holds_and_one_that_runs_ahead_does_not() {
         })
     };
     assert_eq!(complaints(StepId::RollOut, &roll_out(false)), Vec::<String>::new());
+    let mut unlucky = roll_out(false);
+    unlucky.failure(SHOP, 1, "");
+    spoiled(StepId::RollOut, &unlucky, "requests failed");
     spoiled(StepId::RollOut, &roll_out(true), "3 pods after 0 confirmations; the groups have 2");
+}
+
+#[test]
+fn what_is_wrong_with_many_pods_alike_is_said_once() {
+    let found = complaints(StepId::Release, &release(|t| (0..2).for_each(|g| t.group(g, "v2"))));
+    expect_test::expect![[r#"
+        [
+            "shop-10 and 5 more: it still runs the process from before",
+            "shop-10 and 5 more: it is at v1, not at v2",
+        ]
+    "#]]
+    .assert_debug_eq(&found);
 }

@@ -65,7 +65,7 @@ pub(super) fn traffic(axis: &Axis, seconds: &[Second], rate: f64) -> String {
     let points: Vec<(f64, f64)> =
         seconds.iter().take(whole).enumerate().map(|(i, s)| (at(i), below(s.p99_us))).collect();
     svg.path(&points, "p99");
-    svg.text(LEFT - 6.0, middle + 20.0, "tick end", &format!("p99 {} ms", slowest / 1000));
+    svg.text(LEFT - 6.0, middle + 20.0, "tick end", &format!("{} ms", slowest / 1000));
     for (i, second) in seconds.iter().enumerate().filter(|(_, s)| s.failed > 0) {
         failure(&mut svg, at(i), second.failed, y(0.0), middle - top - 20.0, most);
     }
@@ -106,7 +106,6 @@ pub(super) fn shares(axis: &Axis, seconds: &[Second], versions: &[String]) -> St
     }
     svg.text(LEFT - 6.0, ceiling + 4.0, "tick end", "100 %");
     svg.text(LEFT - 6.0, floor + 4.0, "tick end", "0");
-    axis.draw(&mut svg, top, top + 0.5);
     svg.finish("Share of each version in the answers of each second")
 }
 

@@ -106,10 +106,17 @@ fn drawings(seen: &Chronicle, verdicts: &[Verdict], conditions: &Conditions) -> 
     let (begin, end) = seen.bounds();
     let axis = Axis { begin, end, steps: steps(seen, &told) };
     let all = seconds(seen, SHOP, begin, end);
-    let versions = versions(&all);
+    let lanes = lanes(seen, SHOP);
+    let mut versions = versions(&all);
+    // Those that never answered have pods all the same.
+    for version in lanes.iter().flat_map(|l| l.stretches.iter().map(|s| &s.version)) {
+        if !versions.contains(version) {
+            versions.push(version.clone());
+        }
+    }
     let traffic = chart::traffic(&axis, &all, conditions.rate);
     let shares = chart::shares(&axis, &all, &versions);
-    let pods = chart::pods(&axis, &lanes(seen, SHOP), &bars(seen, SHOP), &versions);
+    let pods = chart::pods(&axis, &lanes, &bars(seen, SHOP), &versions);
     let shades: Vec<(String, &str)> =
         versions.iter().enumerate().map(|(i, v)| (format!("v{}", i % 5), v.as_str())).collect();
     let named = |rest: &[(&str, &str)]| {
