@@ -46,10 +46,16 @@ pub(super) fn of(view: &View<'_>, release: &Release) -> CafeDeploymentStatus {
     status
 }
 
-/// Everything is as the spec says: all groups are done, and no cell has more or less than its share.
+/// Everything is as the spec says: all groups are done, no cell has more or less than its share. Once this was so, pods
+/// that come and go do not change it.
 pub(super) fn is_settled(view: &View<'_>, release: &Release) -> bool {
-    let is_even = |c: &Cell<'_>| c.kept() == c.target && c.committed(view) == c.target;
-    !release.is_new && release.is_finished() && view.cells.iter().all(is_even)
+    let is_even =
+        |c: &Cell<'_>| c.kept() == c.target && c.committed(view) == c.target && c.count.current <= c.target;
+    let status = view.status();
+    let was = status.phase == CafePhase::Stable && status.release.as_ref() == Some(&release.record);
+    let is_reached = |c: &Cell<'_>| was || c.count.updated == c.count.current;
+    let all = view.cells.iter().all(|c| is_even(c) && is_reached(c));
+    !release.is_new && release.is_finished() && all && (was || release.is_complete)
 }
 
 fn phase(view: &View<'_>, release: &Release, settled: bool) -> CafePhase {

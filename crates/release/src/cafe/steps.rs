@@ -1,7 +1,8 @@
 //! What each pod set is told: how many pods, how many of them at the old revision.
 //!
 //! Pods of a group are made first where the cell has too few, then changed. Neither takes a cell below its minimum: a pod
-//! that is available is given up only while more than the minimum are, a pod that is not may be changed at any time.
+//! that is available is given up only while more than the minimum are, a broken one may be changed at any time, and one
+//! whose node is away is left alone: it may serve again as soon as the node is back.
 //! Pods that are too many go when the cell, and all cells that are not lost together, keep what they should without them.
 
 use reconcile::Action;
@@ -35,9 +36,10 @@ impl Spare {
                 lost += cell.target;
                 continue;
             }
-            available += cell.count.available;
+            let own = cell.kept() - exchanged(view, release, cell);
+            available += cell.serving().min(own);
             total += release.total(cell, view);
-            kept += cell.kept();
+            kept += own;
         }
         Spare((available - total.max(kept.min(view.spec.replicas - lost))).max(0))
     }
@@ -46,10 +48,19 @@ impl Spare {
     /// can be done without.
     fn removable(&mut self, cell: &Cell<'_>, wish: i32, keep: i32) -> i32 {
         let free = wish.min(cell.count.unavailable() + cell.missing());
-        let paid = (wish - free).min(cell.count.available - keep).min(self.0).max(0);
+        let paid = (wish - free).min(cell.serving() - keep).min(self.0).max(0);
         self.0 -= paid;
         free + paid
     }
+}
+
+/// Old pods of a cell that new ones have been made for, beside them.
+fn exchanged(view: &View<'_>, release: &Release, cell: &Cell<'_>) -> i32 {
+    if !view.is_replicaset() {
+        return 0;
+    }
+    let committed = cell.committed(view);
+    (cell.kept() - committed - release.old_left(cell, view)).clamp(0, committed)
 }
 
 /// The write for a cell whose one set changes its pods where they are.
@@ -87,8 +98,8 @@ fn in_place(view: &View<'_>, release: &Release, cell: &Cell<'_>, spare: &mut Spa
 fn commit(view: &View<'_>, release: &Release, cell: &Cell<'_>, frozen: bool, grown: i32) -> i32 {
     let count = &cell.count;
     let committed = cell.committed(view);
-    let spare = (count.available - release.minimum(cell, view)).max(0);
-    let allowed = count.updated + count.old_unavailable() + cell.missing() + spare.min(count.old_available);
+    let spare = (cell.serving() - release.minimum(cell, view)).max(0);
+    let allowed = count.updated + count.old_broken + cell.missing() + spare.min(count.old_available);
     if frozen {
         return committed.min(allowed.max(count.updated));
     }
@@ -135,11 +146,10 @@ fn exchange(
     let is_left = !view.base.iter().any(|b| b.name == cell.name);
     let (committed, goal) = (cell.committed(view), release.goal(cell));
     let total = release.total(cell, view);
-    let old_kept: i32 = old.iter().map(|s| s.replicas).sum();
-    let mut surplus = if frozen && !is_left { 0 } else { old_kept - release.old_left(cell, view) };
-    if surplus > 0 {
-        surplus = removable_old(view, release, cell, spare, surplus, total);
-    }
+    let taken = match frozen && !is_left {
+        true => vec![0; old.len()],
+        false => removable_old(view, release, cell, spare, &old),
+    };
     if release.has_begun() && !is_left {
         let replicas = match goal < committed {
             true => committed - spare.removable(cell, committed - goal, total),
@@ -162,10 +172,7 @@ fn exchange(
         let replicas = committed - if surplus > 0 { spare.removable(cell, surplus, total) } else { 0 };
         actions.extend(shrink_only(view, cell, set, replicas));
     }
-    // The oldest goes first.
-    for set in old.into_iter().rev().filter(|s| !s.is_terminating) {
-        let taken = surplus.clamp(0, set.replicas);
-        surplus -= taken;
+    for (set, taken) in old.into_iter().zip(taken).filter(|(s, _)| !s.is_terminating) {
         actions.extend(match is_empty(cell, set) {
             true => Some(maker.delete(set)),
             false => shrink_only(view, cell, set, set.replicas - taken),
@@ -173,19 +180,37 @@ fn exchange(
     }
 }
 
-/// How many of the old pods may go. New pods that no node has room for stand in for those that serve, down to the minimum.
+/// How many pods may go from each of the old sets. Those that do not serve go first; of the others those that new ones
+/// have been made for go when these serve, the rest when all cells together can do without them. New pods that no node has
+/// room for stand in for those that serve, down to the minimum.
 fn removable_old(
     view: &View<'_>,
     release: &Release,
     cell: &Cell<'_>,
     spare: &mut Spare,
-    wish: i32,
-    keep: i32,
-) -> i32 {
-    let free = wish.min(cell.count.old_unavailable().max(0));
-    let paid = (wish - free).min(cell.count.available - keep).min(spare.0).max(0);
+    old: &[&PodSet],
+) -> Vec<i32> {
+    let kept: i32 = old.iter().map(|s| s.replicas).sum();
+    let mut wish = (kept - release.old_left(cell, view)).max(0);
+    let exchanged = exchanged(view, release, cell);
+    let mut taken: Vec<i32> = Vec::with_capacity(old.len());
+    for set in old {
+        let idle = set.replicas - cell.count_of(set).available;
+        taken.push(idle.clamp(0, wish));
+        wish -= taken[taken.len() - 1];
+    }
+    let above = (cell.serving() - release.total(cell, view)).max(0);
+    let backed = wish.min(exchanged).min(above);
+    let paid = (wish - backed).min(above - backed).min(spare.0).max(0);
     spare.0 -= paid;
-    let above = cell.count.available - paid - release.minimum(cell, view);
-    let for_room = (wish - free - paid).min(cell.count.unplaced).min(above).max(0);
-    free + paid + for_room
+    let over_minimum = cell.serving() - backed - paid - release.minimum(cell, view);
+    let for_room = (wish - backed - paid).min(cell.count.unplaced).min(over_minimum).max(0);
+    let mut serving = backed + paid + for_room;
+    // The oldest goes first.
+    for (set, taken) in old.iter().zip(&mut taken).rev() {
+        let more = serving.clamp(0, set.replicas - *taken);
+        *taken += more;
+        serving -= more;
+    }
+    taken
 }

@@ -1,8 +1,9 @@
 //! The CafeDeployment as the steps see it: cells with their sets and counts, worked out once.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use api_core::{ControllerRevision, Pod, drain};
+use api_core::{ControllerRevision, Pod, drain, lost};
 use api_meta::{IntOrPercent, Round};
 use api_workload::names::cafe as words;
 use api_workload::{CafeDeploymentSpec, CafeDeploymentStatus, GroupCell, MovedQuota, PodSetType, UnitType};
@@ -49,8 +50,10 @@ pub(super) struct Member {
     pub is_ready: bool,
     /// The same for as long as asked, and back in traffic.
     pub is_available: bool,
-    /// Its node is not ready, or gone.
+    /// Its node is not ready, or gone, or has not said a word on it since it came back: the pod may serve.
     pub is_stranded: bool,
+    /// Its node still speaks of a revision before: what it says is no word on the new one.
+    pub reports_old: bool,
     /// Since when no node has room for it.
     pub unplaced_since: Option<Time>,
 }
@@ -66,6 +69,8 @@ pub(super) struct Count {
     pub updated_ready: i32,
     pub updated_available: i32,
     pub old_available: i32,
+    /// Old pods that do not serve, for reasons of their own.
+    pub old_broken: i32,
     /// Pods whose node is not ready.
     pub stranded: i32,
     /// Updated pods that no node has room for.
@@ -82,8 +87,8 @@ impl Member {
             is_updated: label.is_some_and(|l| l == view.update),
             is_ready: podfact::is_ready(pod, 0, view.now),
             is_available: podfact::is_available(pod, min_ready, view.now) && drain::is_back(pod),
-            is_stranded: !pod.spec.node_name.is_empty()
-                && !view.seen.nodes.get(&pod.spec.node_name).is_some_and(|n| n.is_ready),
+            is_stranded: is_stranded(pod, view.seen),
+            reports_old: reports_old(pod, &view.seen.revisions),
             unplaced_since: unplaced.map(|c| c.last_transition_time.unwrap_or(view.now)),
             pod: pod.clone(),
         }
@@ -95,7 +100,8 @@ impl Member {
 
     /// Why it will not come into service by waiting: a failure of the revision it has.
     pub(super) fn failure(&self) -> Option<String> {
-        if self.is_available || self.is_stranded || self.unplaced_since.is_some() {
+        let is_elsewhere = self.is_stranded || self.unplaced_since.is_some();
+        if self.is_available || is_elsewhere || self.reports_old {
             return None;
         }
         podfact::trouble(&self.pod).or_else(|| ended(&self.pod))
@@ -110,22 +116,32 @@ impl Member {
     }
 }
 
-/// A container of the newest image that has just ended badly: the node has not yet given up on it, a release has.
+fn is_stranded(pod: &Pod, seen: &Observed) -> bool {
+    let ready = seen.nodes.get(&pod.spec.node_name).is_some_and(|n| n.is_ready);
+    !pod.spec.node_name.is_empty() && (!ready || lost::is_marked(pod))
+}
+
+/// A container that has just ended badly: the node has not yet given up on it, a release has.
 fn ended(pod: &Pod) -> Option<String> {
-    let image = |name: &str| pod.spec.containers.iter().find(|c| c.name == name).map(|c| c.image.as_str());
     pod.status.container_statuses.iter().find_map(|s| {
-        let is_new = image(&s.name).is_some_and(|i| i == s.image);
-        let state = s.state.terminated.as_ref().or(s.last_state.terminated.as_ref().filter(|_| !s.ready));
-        let code = state.filter(|t| is_new && t.exit_code != 0 && !is_stopped(t.exit_code))?.exit_code;
+        let code = s.state.terminated.as_ref().filter(|t| t.exit_code != 0)?.exit_code;
         Some(format!("container {} ended with exit code {code}", s.name))
     })
 }
 
-/// Whether an exit code says that somebody stopped the process, as an update does.
-fn is_stopped(code: i32) -> bool {
-    const KILLED: i32 = 128 + 9;
-    const TERMINATED: i32 = 128 + 15;
-    matches!(code, KILLED | TERMINATED)
+/// Whether a node still reports the image of another revision for one of the containers. Nodes may write images in a
+/// longer form than the template does.
+fn reports_old(pod: &Pod, revisions: &[Arc<ControllerRevision>]) -> bool {
+    let is = |reported: &str, image: &str| !image.is_empty() && reported.ends_with(image);
+    pod.status.container_statuses.iter().any(|s| {
+        let wanted = pod.spec.containers.iter().find(|c| c.name == s.name).map_or("", |c| c.image.as_str());
+        let in_revision = |r: &Arc<ControllerRevision>| {
+            let containers = r.data.pointer("/spec/template/spec/containers").and_then(|c| c.as_array());
+            let own = containers.into_iter().flatten().find(|c| c["name"] == s.name.as_str());
+            own.and_then(|c| c["image"].as_str()).is_some_and(|i| i != wanted && is(&s.image, i))
+        };
+        !is(&s.image, wanted) && revisions.iter().any(in_revision)
+    })
 }
 
 /// What members are judged by.
@@ -148,11 +164,8 @@ impl<'a> View<'a> {
         {
             let basis = Basis { seen, spec, update: &update.metadata.name, now };
             let mut names: Vec<&str> = base.iter().map(|c| c.name.as_str()).collect();
-            for set in &seen.sets {
-                if !names.contains(&set.cell.as_str()) {
-                    names.push(&set.cell);
-                }
-            }
+            let left: BTreeSet<&str> = seen.sets.iter().map(|s| s.cell.as_str()).collect();
+            names.extend(left.into_iter().filter(|cell| base.iter().all(|b| b.name != *cell)));
             cells.extend(names.into_iter().map(|name| Cell::new(name, &basis)));
         }
         for cell in &mut cells {
@@ -204,15 +217,16 @@ impl<'a> Cell<'a> {
             let held = basis.seen.revisions.iter().find(|r| r.metadata.name == set.revision);
             held.map_or(0, |r| r.revision)
         };
-        sets.sort_by_key(|s| std::cmp::Reverse(number(s)));
+        sets.sort_by_key(|s| (std::cmp::Reverse(number(s)), s.name().to_owned()));
         let own = basis.seen.pods.iter().filter(|p| p.cell == name && p.pod.is_active());
-        let members: Vec<Member> = own.map(|p| Member::new(&p.pod, basis)).collect();
+        let mut members: Vec<Member> = own.map(|p| Member::new(&p.pod, basis)).collect();
+        members.sort_by(|a, b| a.name().cmp(b.name()));
         Cell {
             name: name.to_owned(),
             target: 0,
             is_lost: is_lost(basis.seen, basis.spec.topology.unit_type, name),
             sets,
-            count: Count::of(&members),
+            count: Count::of(members.iter()),
             members,
         }
     }
@@ -235,6 +249,21 @@ impl<'a> Cell<'a> {
         }
     }
 
+    /// Available pods that stay so: a set that was told to keep fewer has yet to take the others.
+    pub(super) fn serving(&self) -> i32 {
+        let doomed = |set: &&PodSet| {
+            let own = self.count_of(set);
+            (own.current - set.replicas).max(0) - own.unavailable()
+        };
+        self.count.available - self.sets.iter().map(|s| doomed(s).max(0)).sum::<i32>()
+    }
+
+    /// Pods of one of its sets.
+    pub(super) fn count_of(&self, set: &PodSet) -> Count {
+        let is_own = |m: &&Member| m.pod.metadata.controller().is_some_and(|o| o.uid == set.target.uid);
+        Count::of(self.members.iter().filter(is_own))
+    }
+
     /// Pods that its sets keep and that are not there.
     pub(super) fn missing(&self) -> i32 {
         (self.kept() - self.count.current).max(0)
@@ -252,9 +281,9 @@ fn is_lost(seen: &Observed, unit: UnitType, name: &str) -> bool {
 }
 
 impl Count {
-    fn of(members: &[Member]) -> Count {
+    fn of<'m>(members: impl Iterator<Item = &'m Member> + Clone) -> Count {
         let number = |is: &dyn Fn(&Member) -> bool| {
-            i32::try_from(members.iter().filter(|m| is(m)).count()).unwrap_or(i32::MAX)
+            i32::try_from(members.clone().filter(|m| is(m)).count()).unwrap_or(i32::MAX)
         };
         Count {
             current: number(&|_| true),
@@ -264,13 +293,10 @@ impl Count {
             updated_ready: number(&|m| m.is_updated && m.is_ready),
             updated_available: number(&|m| m.is_updated && m.is_available),
             old_available: number(&|m| !m.is_updated && m.is_available),
+            old_broken: number(&|m| !m.is_updated && !m.is_available && !m.is_stranded),
             stranded: number(&|m| m.is_stranded),
             unplaced: number(&|m| m.is_updated && m.unplaced_since.is_some()),
         }
-    }
-
-    pub(super) fn old_unavailable(&self) -> i32 {
-        self.current - self.updated - self.old_available
     }
 
     pub(super) fn unavailable(&self) -> i32 {

@@ -1,9 +1,9 @@
 //! What a release waits for, in the user's words: the first reason that keeps it from going on.
 
+use api_core::drain;
 use api_workload::names::cafe as words;
 use api_workload::{GroupPhase, WaitsFor};
 use workload_kit::drain::{Progress, progress};
-use workload_kit::podfact;
 
 use super::release::{Release, is_confirmed};
 use super::view::{Cell, Member, View};
@@ -50,11 +50,11 @@ fn reason(view: &View<'_>, release: &Release, settled: bool) -> Option<(&'static
         return Some(("CellLost", message));
     }
     if release.is_finished() {
-        let cell = view.cells.iter().find(|c| c.kept() != c.target || c.committed(view) != c.target)?;
-        return Some((
-            "Pods",
-            format!("cell {} keeps {} pods on the way to {}", cell.name, cell.kept(), cell.target),
-        ));
+        let uneven = |c: &&Cell<'_>| c.count.current != c.target || c.committed(view) != c.target;
+        let cell = view.cells.iter().find(uneven)?;
+        let message =
+            format!("cell {} has {} pods on the way to {}", cell.name, cell.count.current, cell.target);
+        return Some(("Pods", message));
     }
     None
 }
@@ -113,10 +113,10 @@ fn why_not(member: &Member, view: &View<'_>) -> String {
     if !member.is_ready {
         return "not ready".to_owned();
     }
-    if !podfact::is_available(&member.pod, view.spec.strategy.min_ready_seconds, view.now) {
-        return format!("ready for less than {} seconds", view.spec.strategy.min_ready_seconds);
+    if !drain::is_back(&member.pod) {
+        return "its traffic is not back".to_owned();
     }
-    "its traffic is not back".to_owned()
+    format!("ready for less than {} seconds", view.spec.strategy.min_ready_seconds)
 }
 
 /// Names in a sentence, the first ones only when there are many.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use api_core::{Node, Pod, ReplicaSet};
+use api_core::{Node, Pod, ReplicaSet, lost};
 use api_meta::{Object, ObjectKey, Resource};
 use api_workload::names::cafe as words;
 use api_workload::{CafeDeployment, CafePhase, CloneSet, GroupPhase, InPlaceSet};
@@ -12,14 +12,15 @@ use reconcile::{Action, Plan};
 use release::cafe::Controller;
 use serde_json::{Value, json};
 
-/// A cluster in which time passes by ticks of one second.
-#[derive(Clone, Copy, PartialEq)]
+/// Kind of the pod sets.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Kind {
-    InPlaceSet,
-    CloneSet,
-    ReplicaSet,
+    InPlace,
+    Clone,
+    Replica,
 }
 
+/// A cluster in which time passes by ticks of one second.
 pub(crate) struct Cluster {
     pub(crate) bench: Bench,
     pub(crate) key: ObjectKey,
@@ -33,6 +34,8 @@ pub(crate) struct Cluster {
     /// The user confirms every group as soon as asked.
     pub(crate) confirms: bool,
     pods_made: u64,
+    /// Templates that each set has had, by uid: its revisions.
+    templates: BTreeMap<String, Vec<Value>>,
 }
 
 impl Cluster {
@@ -47,6 +50,7 @@ impl Cluster {
             touched: BTreeSet::new(),
             confirms: false,
             pods_made: 0,
+            templates: BTreeMap::new(),
         };
         for cell in cells {
             for n in 1..=2 {
@@ -61,9 +65,9 @@ impl Cluster {
         let mut spec = spec;
         spec["selector"] = json!({"matchLabels": {"app": "web"}});
         spec["podSetType"] = json!(match kind {
-            Kind::InPlaceSet => "InPlaceSet",
-            Kind::CloneSet => "CloneSet",
-            Kind::ReplicaSet => "ReplicaSet",
+            Kind::InPlace => "InPlaceSet",
+            Kind::Clone => "CloneSet",
+            Kind::Replica => "ReplicaSet",
         });
         spec["template"] = json!({
             "metadata": {"labels": {"app": "web"}},
@@ -201,9 +205,9 @@ impl Cluster {
 
     fn resource(&self) -> Resource {
         match self.kind {
-            Kind::InPlaceSet => InPlaceSet::RESOURCE,
-            Kind::CloneSet => CloneSet::RESOURCE,
-            Kind::ReplicaSet => ReplicaSet::RESOURCE,
+            Kind::InPlace => InPlaceSet::RESOURCE,
+            Kind::Clone => CloneSet::RESOURCE,
+            Kind::Replica => ReplicaSet::RESOURCE,
         }
     }
 
@@ -231,16 +235,24 @@ impl Cluster {
         let mut own: Vec<Pod> = self.own(set).into_iter().filter(Pod::is_active).collect();
         let replicas = usize::try_from(spec["replicas"].as_i64().unwrap()).unwrap();
         let partition = match self.kind {
-            Kind::InPlaceSet => spec["strategy"]["partition"].as_u64(),
-            Kind::CloneSet => spec["updateStrategy"]["rollingUpdate"]["partition"].as_u64(),
-            Kind::ReplicaSet => Some(0),
+            Kind::InPlace => spec["strategy"]["partition"].as_u64(),
+            Kind::Clone => spec["updateStrategy"]["rollingUpdate"]["partition"].as_u64(),
+            Kind::Replica => Some(0),
         };
         let partition = usize::try_from(partition.unwrap()).unwrap();
         // Old pods first, those that do not serve before those that do.
         own.sort_by_key(|p| (is_new(p), p.is_ready(), p.metadata.name.clone()));
         let old = own.iter().filter(|p| !is_new(p)).count();
+        let uid = set["metadata"]["uid"].as_str().unwrap().to_owned();
+        let templates = self.templates.entry(uid).or_default();
+        if templates.last() != Some(&spec["template"]) {
+            templates.push(spec["template"].clone());
+        }
+        let mut new = own.len() - old;
         for _ in own.len()..replicas {
-            self.make_pod(set, own.len() - old + partition < replicas || old >= partition);
+            let at_new = new + partition < replicas;
+            new += usize::from(at_new);
+            self.make_pod(set, at_new);
         }
         let surplus = own.len().saturating_sub(replicas);
         let mut doomed: Vec<&Pod> = own.iter().collect();
@@ -249,7 +261,7 @@ impl Cluster {
             self.touched.insert(pod.metadata.name.clone());
             self.bench.drop(&Pod::RESOURCE, &pod.metadata.key());
         }
-        if self.kind == Kind::ReplicaSet || surplus > 0 {
+        if self.kind == Kind::Replica || surplus > 0 {
             return;
         }
         let image = spec["template"]["spec"]["containers"][0]["image"].clone();
@@ -267,19 +279,9 @@ impl Cluster {
     fn make_pod(&mut self, set: &Value, at_new: bool) {
         self.pods_made += 1;
         let name = format!("{}-{}", set["metadata"]["name"].as_str().unwrap(), self.pods_made);
-        let mut template = set["spec"]["template"].clone();
-        if !at_new {
-            // The set remembers its revision before; here any old pod tells it.
-            let old = self.own(set).into_iter().find(|p| {
-                p.metadata.labels[words::REVISION_LABEL]
-                    != template["metadata"]["labels"][words::REVISION_LABEL]
-            });
-            if let Some(old) = old {
-                template["metadata"]["labels"][words::REVISION_LABEL] =
-                    json!(old.metadata.labels[words::REVISION_LABEL]);
-                template["spec"]["containers"][0]["image"] = json!(Cluster::image_of(&old));
-            }
-        }
+        let templates = &self.templates[set["metadata"]["uid"].as_str().unwrap()];
+        let before = templates.iter().rev().nth(1).filter(|_| !at_new);
+        let template = before.unwrap_or(&set["spec"]["template"]).clone();
         let body = json!({
             "metadata": {
                 "name": name, "namespace": "shop", "labels": template["metadata"]["labels"],
@@ -326,8 +328,9 @@ impl Cluster {
                 }
                 let status = if serves { "True" } else { "False" };
                 let is = p["status"]["conditions"][0]["status"].clone();
-                if is != status {
-                    p["status"]["conditions"] = json!([{"type": "Ready", "status": status, "lastTransitionTime": now}]);
+                let reason = if ready { "" } else { lost::NODE_NOT_READY };
+                if is != status || p["status"]["conditions"][0]["reason"] != reason {
+                    p["status"]["conditions"] = json!([{"type": "Ready", "status": status, "reason": reason, "lastTransitionTime": now}]);
                 }
             });
         }
@@ -450,9 +453,10 @@ impl Cluster {
     fn without_hashes(&self, text: String) -> String {
         let mut text = text;
         let all = self.bench.list(&api_core::ControllerRevision::RESOURCE).into_iter();
-        let mut names: Vec<(i64, String)> = all
-            .map(|r| (r["revision"].as_i64().unwrap(), r["metadata"]["name"].as_str().unwrap().to_owned()))
-            .collect();
+        let text_of = |v: &Value| v.as_str().unwrap().to_owned();
+        // In the order of their making, not of their numbers: these change when one is gone back to.
+        let made = |r: &Value| text_of(&r["metadata"]["uid"])["uid-".len()..].parse::<u64>().unwrap();
+        let mut names: Vec<(u64, String)> = all.map(|r| (made(r), text_of(&r["metadata"]["name"]))).collect();
         names.sort();
         for (i, (_, name)) in names.iter().enumerate() {
             text = text.replace(name, &format!("web#{}", i + 1));
