@@ -31,6 +31,9 @@ pub fn default_cafedeployment(value: &mut Value) {
     }
 }
 
+/// Longest name: a dash and a hash of ten letters follow it in a label, which has 63 characters at most.
+const NAME_MAX: usize = 52;
+
 const SPEC_FIELDS: [&str; 10] = [
     "replicas",
     "selector",
@@ -48,6 +51,11 @@ const SPEC_FIELDS: [&str; 10] = [
 pub fn validate_cafedeployment(value: &Value) -> Vec<Cause> {
     let mut checks = Checks::of("cafedeployment");
     checks.known_fields(value, &SPEC_FIELDS);
+    let name = value["metadata"]["name"].as_str().unwrap_or_default();
+    if name.len() > NAME_MAX {
+        let why = format!("must be at most {NAME_MAX} characters: with a revision's hash it becomes a label");
+        checks.invalid("metadata.name", &value["metadata"]["name"], &why);
+    }
     let spec = &value["spec"];
     checks.non_negative("spec.replicas", &spec["replicas"]);
     checks.non_negative("spec.historyLimit", &spec["historyLimit"]);
@@ -195,6 +203,15 @@ mod tests {
             spec.traffic[1]: Invalid value: "a/b": must be the name of a finalizer, without its prefix
         "#]]
         .assert_eq(&told);
+    }
+
+    #[test]
+    fn a_name_that_makes_no_label_is_refused() {
+        let mut long = cafe(|_| {});
+        long["metadata"]["name"] = json!("w".repeat(NAME_MAX + 1));
+        assert_eq!(validate_cafedeployment(&long)[0].field, "metadata.name");
+        long["metadata"]["name"] = json!("w".repeat(NAME_MAX));
+        assert_eq!(validate_cafedeployment(&long), []);
     }
 
     #[test]

@@ -605,7 +605,7 @@ fn a_drain_that_is_overdue_takes_the_release_back_when_the_pod_says_so() {
     cluster.bench.pass(5);
     let plan = cluster.plan();
     expect_test::expect!["pod web-cella-1: traffic of web has not ended within its deadline"]
-        .assert_eq(&plan.notes[0].message.split(": going").next().unwrap());
+        .assert_eq(plan.notes[0].message.split(": going").next().unwrap());
     cluster.settle();
     assert_eq!(cluster.phase(), CafePhase::RollingBack, "the pod is still out of service");
     assert!(cluster.annotation(words::ROLLED_BACK).is_some());
@@ -630,4 +630,34 @@ fn a_pod_counts_when_it_has_been_ready_for_long_enough() {
     let wake = cluster.plan().wake.unwrap();
     assert!(wake <= cluster.bench.now + std::time::Duration::from_secs(5));
     cluster.finish(60);
+}
+
+#[test]
+fn revisions_beyond_the_limit_go_when_nobody_has_them() {
+    let mut spec = beta(4, 4);
+    spec["historyLimit"] = json!(1);
+    let mut cluster = ready(Kind::InPlace, spec);
+    for n in 2..6 {
+        cluster.image(&format!("web:{n}"));
+        cluster.finish(40);
+    }
+    let kept = cluster.bench.list(&api_core::ControllerRevision::RESOURCE);
+    let image = |r: &&Value| r.pointer("/data/spec/template/spec/containers/0/image").cloned().unwrap();
+    let mut images: Vec<String> = kept.iter().map(|r| image(r).as_str().unwrap().to_owned()).collect();
+    images.sort();
+    assert_eq!(images, ["web:4", "web:5"]);
+}
+
+#[test]
+fn a_cell_that_is_left_gives_its_pods_up_when_the_others_serve_for_them() {
+    let mut cluster = ready(Kind::InPlace, beta(8, 4));
+    cluster.edit(|c| c["spec"]["topology"]["values"] = json!(["CellA"]));
+    let mut least = 8;
+    while !cluster.is_done() {
+        cluster.tick();
+        least = least.min(cluster.available("CellA") + cluster.available("CellB"));
+        assert!(cluster.bench.now < stdx::Time::from_secs(1_700_000_200), "{}", cluster.line());
+    }
+    assert_eq!((least, cluster.available("CellA"), cluster.available("CellB")), (8, 8, 0));
+    assert_eq!(cluster.bench.list(&api_workload::InPlaceSet::RESOURCE).len(), 1);
 }
