@@ -139,7 +139,7 @@ impl Release {
     /// The group to start now.
     pub(super) fn due(&self, view: &View<'_>) -> Option<usize> {
         let next = self.started.map_or(0, |s| s + 1);
-        if self.is_new || next >= self.groups.len() || self.is_frozen(view) {
+        if self.is_new || next >= self.groups.len() || self.is_frozen(view) || is_all_lost(view) {
             return None;
         }
         let Some(last) = self.group() else { return Some(next) };
@@ -179,7 +179,7 @@ impl Release {
 
     /// Works out the phases from what is observed.
     fn judge(&mut self, view: &View<'_>) {
-        self.is_complete = view.cells.iter().all(|c| self.is_cell_complete(c, view));
+        self.is_complete = !is_all_lost(view) && view.cells.iter().all(|c| self.is_cell_complete(c, view));
         let (now, last, asks) = (view.now.whole_secs(), self.groups.len().saturating_sub(1), self.asks(view));
         for i in 0..self.groups.len() {
             let phase = match self.started {
@@ -248,6 +248,12 @@ impl Release {
 
 fn is_over(phase: GroupPhase) -> bool {
     matches!(phase, GroupPhase::WaitingForConfirmation | GroupPhase::Done)
+}
+
+/// Whether no cell is left that could show whether a group is good.
+pub(super) fn is_all_lost(view: &View<'_>) -> bool {
+    let mut wanted = view.cells.iter().filter(|c| c.target > 0).peekable();
+    wanted.peek().is_some() && wanted.all(|c| c.is_lost)
 }
 
 pub(super) fn is_confirmed(view: &View<'_>) -> bool {

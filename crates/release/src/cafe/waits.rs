@@ -5,7 +5,7 @@ use api_workload::names::cafe as words;
 use api_workload::{GroupPhase, WaitsFor};
 use workload_kit::drain::{Progress, progress};
 
-use super::release::{Release, is_confirmed};
+use super::release::{Release, is_all_lost, is_confirmed};
 use super::view::{Cell, Member, View};
 
 /// The first reason that keeps the release from going on; nothing when it is settled.
@@ -34,6 +34,9 @@ fn reason(view: &View<'_>, release: &Release, settled: bool) -> Option<(&'static
     }
     if view.spec.strategy.pause {
         return Some(("Paused", "spec.strategy.pause is true".to_owned()));
+    }
+    if is_all_lost(view) {
+        return Some(("CellLost", "no cell has a ready node".to_owned()));
     }
     if let Some(cell) = view.cells.iter().find(|c| !release.is_cell_complete(c, view)) {
         return Some(of_cell(view, release, cell));

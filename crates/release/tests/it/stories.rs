@@ -661,3 +661,16 @@ fn a_cell_that_is_left_gives_its_pods_up_when_the_others_serve_for_them() {
     assert_eq!((least, cluster.available("CellA"), cluster.available("CellB")), (8, 8, 0));
     assert_eq!(cluster.bench.list(&api_workload::InPlaceSet::RESOURCE).len(), 1);
 }
+
+#[test]
+fn no_group_is_passed_by_while_no_cell_has_a_node() {
+    let mut cluster = Cluster::with(Kind::InPlace, &CELLS, beta(10, 4));
+    CELLS.iter().for_each(|c| cluster.set_node_ready(c, false));
+    for _ in 0..5 {
+        cluster.tick();
+    }
+    expect_test::expect!["RollingOut 0/3: CellA 0/5 updated, 0 available lost; CellB 0/5 updated, 0 available lost (CellLost) no cell has a ready node"].assert_eq(&cluster.line());
+    assert!(cluster.pods().is_empty());
+    CELLS.iter().for_each(|c| cluster.set_node_ready(c, true));
+    cluster.finish(40);
+}
