@@ -12,18 +12,42 @@ pub(crate) enum Role {
     Apiserver,
     /// Kubernetes' own controllers: Deployment, ReplicaSet, EndpointSlice, garbage collection, namespaces.
     Controllers,
-    /// CloneSet and its relatives.
+    /// CloneSet, InPlaceSet, CafeDeployment; drain, guard, default stability.
     Workloads,
     /// Scheduler.
     Scheduler,
     /// Simulated and process nodes.
     Nodes,
+    /// Service addresses on this machine.
+    Proxy,
+    /// The board: a page that shows releases as they go.
+    Console,
 }
 
 impl Role {
     /// All roles, in starting order.
-    pub(crate) const ALL: [Role; 5] =
-        [Role::Apiserver, Role::Controllers, Role::Workloads, Role::Scheduler, Role::Nodes];
+    pub(crate) const ALL: [Role; 7] = [
+        Role::Apiserver,
+        Role::Controllers,
+        Role::Workloads,
+        Role::Scheduler,
+        Role::Nodes,
+        Role::Proxy,
+        Role::Console,
+    ];
+
+    /// As on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Role::Apiserver => "apiserver",
+            Role::Controllers => "controllers",
+            Role::Workloads => "workloads",
+            Role::Scheduler => "scheduler",
+            Role::Nodes => "nodes",
+            Role::Proxy => "proxy",
+            Role::Console => "console",
+        }
+    }
 }
 
 /// Where the API server listens and where it keeps things.
@@ -61,4 +85,12 @@ pub(crate) struct Nodes {
     /// Zones to spread the nodes over
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub(crate) zones: Vec<String>,
+}
+
+/// Where the board is.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Board {
+    /// Address of the board (role console) [default: a free port of 127.0.0.1, kept]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) console_listen: Option<SocketAddr>,
 }

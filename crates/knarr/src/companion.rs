@@ -65,6 +65,11 @@ impl Companion {
         record.is_alive().then(|| Companion { record, path, name: name.to_owned() })
     }
 
+    /// Whether it lives.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.record.is_alive()
+    }
+
     /// Ends it, and with it what it holds.
     pub(crate) async fn stop(self, env: &Env) {
         self.record.signal(rustix::process::Signal::TERM);
@@ -136,4 +141,17 @@ pub(crate) async fn terminated() {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).expect("a runtime with signals is running");
     terminate.recv().await;
+}
+
+/// How often a companion looks after its directory.
+const DIRECTORY_LOOK: Duration = Duration::from_secs(2);
+
+/// Completes when a directory is gone, or another one is in its place.
+pub(crate) async fn directory_gone(dir: &Path, env: &Env) {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |dir: &Path| fs::metadata(dir).map(|m| (m.dev(), m.ino())).ok();
+    let own = identity(dir);
+    while own.is_some() && identity(dir) == own {
+        env.sleep(DIRECTORY_LOOK).await;
+    }
 }

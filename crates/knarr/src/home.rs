@@ -3,9 +3,10 @@
 //! ```text
 //! DIR/store/        objects (crate store)        DIR/pki/         authority, keys, tokens
 //! DIR/kubeconfig    how to reach it              DIR/cluster.json listen address, address block
-//! DIR/agents/       node agents and their pods
+//! DIR/agents/       node agents and their pods      DIR/proxy/       the proxy's record and log
 //! ```
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -31,6 +32,9 @@ struct Kept {
     listen: Option<SocketAddr>,
     /// N of the cluster's block 127.N.0.0/16.
     block: Option<u8>,
+    /// Ports on 127.0.0.1 that were found once, by what they are for.
+    #[serde(default)]
+    ports: BTreeMap<String, u16>,
 }
 
 impl Home {
@@ -68,6 +72,19 @@ impl Home {
     pub(crate) fn keep_listen(&mut self, bound: SocketAddr) -> anyhow::Result<()> {
         self.kept.listen = Some(bound);
         self.save()
+    }
+
+    /// A free port on 127.0.0.1 for `purpose`, found at first use and kept.
+    pub(crate) fn port(&mut self, purpose: &str) -> anyhow::Result<SocketAddr> {
+        let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if let Some(port) = self.kept.ports.get(purpose) {
+            return Ok(at(*port));
+        }
+        let found = std::net::TcpListener::bind(at(0)).and_then(|l| l.local_addr());
+        let found = found.with_context(|| format!("find a free port for the {purpose}"))?;
+        self.kept.ports.insert(purpose.to_owned(), found.port());
+        self.save()?;
+        Ok(found)
     }
 
     /// The cluster's address block, claimed at first use: N of 127.N.0.0/16.

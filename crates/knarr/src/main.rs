@@ -15,6 +15,7 @@ mod release;
 mod roles;
 mod run;
 mod shop;
+mod traffic;
 mod up;
 mod webhook;
 
@@ -39,6 +40,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Prove a release with zero failed requests: a cluster of its own, load, failures, a report; about ninety seconds
+    Demo(demo::Args),
     /// Start a cluster in this process, and its node agents beside it
     Up(Box<up::Args>),
     /// Run single roles against the API server of a kubeconfig
@@ -51,6 +54,12 @@ enum Command {
     /// Run process nodes
     #[command(hide = true)]
     NodeAgent(agents::Args),
+    /// Serve the addresses of Services
+    #[command(hide = true)]
+    Proxy(traffic::Args),
+    /// Send requests at a fixed rate, whatever the answers do
+    #[command(hide = true)]
+    Load(demo::load::Args),
     /// Hold one container
     #[command(hide = true)]
     Shim(ShimArgs),
@@ -88,11 +97,14 @@ fn main() -> ExitCode {
 
 async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Demo(args) => return demo::run(args, os::env(), connect).await,
+        Command::Load(args) => demo::load::run(args).await?,
         Command::Up(args) => up::run(*args).await?,
         Command::Run(args) => run::run(args).await?,
         Command::Install(args) => install::run(&args)?,
         Command::Shop(args) => return Ok(shop::run(args).await),
         Command::NodeAgent(args) => agents::run(args).await?,
+        Command::Proxy(args) => traffic::run(args).await?,
         Command::Shim(_) => {}
         Command::Client(verb) => return client(verb).await,
     }
@@ -110,7 +122,16 @@ async fn client(verb: cli::Verb) -> anyhow::Result<ExitCode> {
         let namespace = transport.default_namespace().to_owned();
         Ok(cli::Connection { transport: std::sync::Arc::new(transport), namespace })
     };
-    cli::run(verb, os::env(), &mut Cli::command(), open).await
+    let all = [args::Role::Controllers, args::Role::Workloads];
+    let thinkers =
+        cli::Thinkers { rows: roles::rows(&all, roles::Place::Embedded), permit: Some(roles::permit(&all)) };
+    Ok(cli::run_knowing(verb, os::env(), &mut Cli::command(), open, cli::Io::terminal(), thinkers).await)
+}
+
+/// The transport of a kubeconfig.
+async fn connect(path: std::path::PathBuf) -> anyhow::Result<std::sync::Arc<dyn api_client::Transport>> {
+    let transport = api_client_kube::KubeTransport::open(Some(&path), None).await?;
+    Ok(std::sync::Arc::new(transport))
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {

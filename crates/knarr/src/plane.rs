@@ -1,6 +1,5 @@
 //! The embedded control plane's base: store, API server, listener.
 
-use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -27,6 +26,8 @@ use crate::{kinds, kubeconfig, roles};
 
 /// User name of the node agents.
 const AGENT_USER: &str = "system:knarr:node-agent";
+/// User name of the proxy.
+const PROXY_USER: &str = "system:knarr:proxy";
 
 /// A running base.
 pub(crate) struct Plane {
@@ -42,6 +43,8 @@ pub(crate) struct Plane {
     pub(crate) kubeconfig: PathBuf,
     /// Kubeconfig of the node agents.
     pub(crate) agent_kubeconfig: PathBuf,
+    /// Kubeconfig of the proxy.
+    pub(crate) proxy_kubeconfig: PathBuf,
     listener: JoinHandle<Result<(), net::ServeError>>,
     // Held as long as the plane lives: it is the lock on the data directory.
     _lock: store::DataDir,
@@ -67,7 +70,9 @@ impl Plane {
         let certs = pki::Authority::open(&home.path("pki"), env)?;
         let admin = pki::token(&home.path("pki/admin.token"))?;
         let agent = pki::token(&home.path("pki/node-agent.token"))?;
-        let authenticator = authenticator(args, &admin, &agent)?;
+        let proxy = pki::token(&home.path("pki/proxy.token"))?;
+        let authenticator =
+            authenticator(args, [("admin", &admin), (AGENT_USER, &agent), (PROXY_USER, &proxy)])?;
         let registry = Arc::new(Registry::new(apiserver::registry::builtin()));
         let store =
             store::open_dir(&lock, Arc::new(apiserver::Rows::new(&registry)), store::Limits::default())?;
@@ -86,6 +91,8 @@ impl Plane {
         kubeconfig::write(&path, &kubeconfig::text(reach, certs.ca_pem(), "admin", &admin))?;
         let agent_path = home.path("agents.kubeconfig");
         kubeconfig::write(&agent_path, &kubeconfig::text(reach, certs.ca_pem(), "node-agent", &agent))?;
+        let proxy_path = home.path("proxy.kubeconfig");
+        kubeconfig::write(&proxy_path, &kubeconfig::text(reach, certs.ca_pem(), "proxy", &proxy))?;
         Ok(Plane {
             server,
             address: reach,
@@ -93,6 +100,7 @@ impl Plane {
             block,
             kubeconfig: path,
             agent_kubeconfig: agent_path,
+            proxy_kubeconfig: proxy_path,
             listener,
             _lock: lock,
         })
@@ -153,10 +161,16 @@ fn reachable(bound: SocketAddr) -> SocketAddr {
     if bound.ip().is_unspecified() { SocketAddr::from((Ipv4Addr::LOCALHOST, bound.port())) } else { bound }
 }
 
-fn authenticator(args: &Server, admin: &str, agent: &str) -> anyhow::Result<Arc<Authenticator>> {
+fn authenticator(args: &Server, own: [(&str, &str); 3]) -> anyhow::Result<Arc<Authenticator>> {
     let mut who = Authenticator::new();
-    who.add(admin, User::new("admin", &["system:masters"]));
-    who.add(agent, User::new(AGENT_USER, &["system:nodes"]));
+    for (name, token) in own {
+        let groups: &[&str] = match name {
+            "admin" => &["system:masters"],
+            AGENT_USER => &["system:nodes"],
+            _ => &[],
+        };
+        who.add(token, User::new(name, groups));
+    }
     if let Some(path) = &args.token_auth_file {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("read --token-auth-file {}", path.display()))?;
@@ -201,12 +215,10 @@ fn config(
     let IpAddr::V4(ip) = reachable(address).ip() else {
         bail!("--listen {address}: only IPv4 addresses are served")
     };
-    let (mut converters, mut facts) = (BTreeMap::new(), BTreeMap::new());
-    if served.contains(&Role::Workloads) {
-        facts.insert("clonesets.apps.kruise.io".to_owned(), &kinds::CLONESET);
-        converters
-            .insert("clonesets.apps.kruise.io".to_owned(), kinds::convert as apiserver::registry::ConvertFn);
-    }
+    let (converters, facts) = match served.contains(&Role::Workloads) {
+        true => (kinds::converters(), kinds::facts()),
+        false => Default::default(),
+    };
     Ok(apiserver::Config {
         store,
         env: env.clone(),

@@ -1,15 +1,18 @@
 //! Starts roles over an API server, whichever it is, and says what each component may do.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use api_client::{Client, Patch, WriteOptions};
 use api_meta::Resource;
 use apiserver::{ApiServer, Rule, User};
 use controller_host::{Clients, Handle, Host, HostConfig};
-use reconcile::{Permission, Row};
+use reconcile::{AllowAll, Permission, Permit, Row};
 use serde_json::Value;
 use stdx::Env;
+use tokio::sync::watch;
 
 use crate::args::{Nodes, Role};
 
@@ -17,6 +20,12 @@ use crate::args::{Nodes, Role};
 pub(crate) const SCHEDULER: &str = "scheduler";
 /// Name of the simulated nodes as a component.
 pub(crate) const NODE_SIM: &str = "node-sim";
+/// API group of CafeDeployments.
+const CAFE: &str = "apps.cafe.cloud.alipay.com";
+/// Name of the board.
+pub(crate) const CONSOLE: &str = "console";
+/// Name of the proxy.
+pub(crate) const PROXY: &str = "proxy";
 /// Name of what a host does beside its controllers: events, the leader's lease.
 pub(crate) const HOST: &str = "controller-host";
 
@@ -25,21 +34,55 @@ pub(crate) fn user_of(component: &str) -> String {
     format!("system:knarr:{component}")
 }
 
+/// Whose cluster it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Our own: the proxy counts what is open.
+    Embedded,
+    /// A foreign one: kube-proxy counts nothing, so a controller waits in its stead.
+    Fleet,
+}
+
 /// The controllers of the given roles.
-pub(crate) fn rows(roles: &[Role]) -> Vec<Row> {
+pub(crate) fn rows(roles: &[Role], place: Place) -> Vec<Row> {
     let mut out = Vec::new();
     if roles.contains(&Role::Controllers) {
-        out.extend(builtins::rows());
+        // The kinds of the workloads role are served only where it runs; on a fleet they are installed.
+        let has_ours = place == Place::Fleet || roles.contains(&Role::Workloads);
+        out.extend(if has_ours { builtins::rows() } else { builtins::rows_without_our_kinds() });
     }
     if roles.contains(&Role::Workloads) {
         out.extend(workloads::rows());
+        out.extend(::release::rows());
+        out.extend(guard::rows());
+        if place == Place::Fleet {
+            out.extend(::release::fleet_rows());
+            out.extend(guard::fleet_rows());
+            if !roles.contains(&Role::Controllers) {
+                out.push(Row::of::<builtins::stability::Stability>());
+            }
+        }
     }
     out
 }
 
+/// What the components of a role may do on a foreign cluster.
+pub(crate) fn fleet_rules(role: Role) -> Vec<Rule> {
+    let rows = rows(&[role], Place::Fleet);
+    let mut names: Vec<&str> = rows.iter().map(|row| row.name).collect();
+    names.push(HOST);
+    match role {
+        Role::Controllers => names.extend(controller_host::duties().iter().map(|(name, _)| *name)),
+        Role::Scheduler => names = vec![SCHEDULER],
+        _ => {}
+    }
+    let mine = |(name, rules): (String, Vec<Rule>)| names.contains(&name.as_str()).then_some(rules);
+    rules().into_iter().filter_map(mine).flatten().collect()
+}
+
 /// What each component may do: of controllers, what their rows list and what they watch.
 pub(crate) fn rules() -> Vec<(String, Vec<Rule>)> {
-    let rows = rows(&[Role::Controllers, Role::Workloads]);
+    let rows = rows(&[Role::Controllers, Role::Workloads], Place::Fleet);
     let mut out: Vec<(String, Vec<Rule>)> =
         rows.iter().map(|row| (row.name.to_owned(), rules_of(row))).collect();
     let duties = controller_host::duties();
@@ -64,6 +107,22 @@ pub(crate) fn rules() -> Vec<(String, Vec<Rule>)> {
             rule("", &["nodes/status", "pods/status"], &["patch", "update"]),
             rule("", &["pods"], &["delete"]),
             rule("coordination.k8s.io", &["leases"], &["get", "list", "watch", "create", "patch", "update"]),
+        ],
+    ));
+    out.push((
+        CONSOLE.to_owned(),
+        vec![
+            rule("", &["pods", "nodes", "events"], &read),
+            rule(CAFE, &["cafedeployments"], &["get", "list", "watch", "patch"]),
+        ],
+    ));
+    out.push((
+        PROXY.to_owned(),
+        vec![
+            rule("", &["services", "pods", "nodes"], &read),
+            rule("discovery.k8s.io", &["endpointslices"], &read),
+            rule("", &["pods", "services/status"], &["patch"]),
+            rule("", &["events"], &["create", "patch"]),
         ],
     ));
     out.push((
@@ -102,16 +161,17 @@ fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Rule {
 /// Starts the controllers of the given roles; nothing when they have none.
 pub(crate) fn start_controllers(
     roles: &[Role],
+    place: Place,
     clients: Clients,
     env: &Env,
     mut config: HostConfig,
 ) -> Option<Handle> {
-    let rows = rows(roles);
+    let rows = rows(roles, place);
     if rows.is_empty() {
         return None;
     }
     config.duties = roles.contains(&Role::Controllers);
-    let host = Host::new(clients, env.clone(), rows, Arc::new(reconcile::AllowAll), config);
+    let host = Host::new(clients, env.clone(), rows, permit(roles), config);
     let handle = host.handle();
     env.spawn("controllers", async move {
         let error = host.run().await;
@@ -120,6 +180,39 @@ pub(crate) fn start_controllers(
         std::process::exit(1);
     });
     Some(handle)
+}
+
+/// Who is asked before anything dangerous: the guard, wherever its kinds are served, which the workloads role brings.
+pub(crate) fn permit(roles: &[Role]) -> Arc<dyn Permit> {
+    if roles.contains(&Role::Workloads) { Arc::new(guard::Guard::new()) } else { Arc::new(AllowAll) }
+}
+
+/// Starts the board; gives the link that opens it.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub(crate) async fn start_board(
+    client: Client,
+    env: &Env,
+    (listen, token): (SocketAddr, &str),
+    traffic: Option<SocketAddr>,
+    stopped: watch::Receiver<bool>,
+) -> anyhow::Result<String> {
+    let config = console::Config {
+        listen,
+        token: console::Token::new(token)
+            .context("read the board's token: remove its file to have one made")?,
+        allowed_hosts: vec![format!("localhost:{}", listen.port())],
+        traffic,
+        limits: console::Limits::default(),
+    };
+    let board = console::Console::bind(config).await.with_context(|| {
+        format!("open the board on {listen}: choose another address with --console-listen")
+    })?;
+    let link = board.link();
+    let inner = env.clone();
+    env.spawn("board", async move { board.serve(client, inner, stopped).await });
+    Ok(link)
 }
 
 /// Starts the scheduler.
@@ -136,6 +229,8 @@ pub(crate) fn start_simulated(client: Client, env: &Env, nodes: &Nodes) {
         return;
     }
     let mut config = node_sim::Config::new("knarr", nodes.nodes);
+    let grace = Duration::from_secs(u64::from(nodes.node_grace_period));
+    config.lease_renewal = config.lease_renewal.max(grace / 4);
     config.cells = nodes.cells.clone();
     config.zones = nodes.zones.clone();
     let env_ = env.clone();
@@ -152,7 +247,7 @@ const CRDS: Resource =
 /// Puts our CustomResourceDefinitions into the embedded server.
 pub(crate) async fn install_crds(server: &Arc<ApiServer>) -> anyhow::Result<()> {
     let admin = Client::new(server.transport(User::new("knarr", &["system:masters"])), "knarr");
-    for crd in api_workload::crds() {
+    for crd in crate::kinds::crds() {
         let name = crd["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let options = WriteOptions { manager: "knarr".to_owned(), force: true, ..WriteOptions::default() };
         let _: Value = admin

@@ -1,6 +1,6 @@
 //! `knarr run`: single roles against the API server of a kubeconfig, or the API server alone.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,9 +8,10 @@ use anyhow::{Context, bail};
 use api_client::Client;
 use api_client_kube::KubeTransport;
 use controller_host::{HostConfig, LeaseConfig, over};
+use stdx::Env;
 use tokio::sync::watch;
 
-use crate::args::{Nodes, Role, Server};
+use crate::args::{Board, Nodes, Role, Server};
 use crate::{roles, up, webhook};
 
 /// Flags of `run`.
@@ -29,9 +30,14 @@ pub(crate) struct Args {
     server: Server,
     #[command(flatten)]
     nodes: Nodes,
+    #[command(flatten)]
+    board: Board,
     /// Address of the conversion webhook (role workloads)
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
     webhook_listen: SocketAddr,
+    /// Service by which the API server reaches the webhook; without one it is called at its address
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    webhook_service: Option<webhook::Service>,
     /// Compete for a lease, so that several may run and one acts
     #[arg(long, value_name = "NAMESPACE/NAME")]
     leader_lease: Option<String>,
@@ -60,7 +66,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
             HostConfig::elected(LeaseConfig { namespace: namespace.into(), name: name.into(), identity })
         }
     };
-    roles::start_controllers(&args.roles, over(client.clone()), &env, config);
+    roles::start_controllers(&args.roles, roles::Place::Fleet, over(client.clone()), &env, config);
     if args.roles.contains(&Role::Scheduler) {
         roles::start_scheduler(client.named(roles::SCHEDULER), &env);
     }
@@ -68,10 +74,22 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         // Process nodes have addresses that only the embedded server accepts: here all nodes are simulated.
         roles::start_simulated(client.named(roles::NODE_SIM), &env, &args.nodes);
     }
+    if args.roles.contains(&Role::Proxy) {
+        start_proxy(client.named(roles::PROXY), &env, stopped.clone());
+    }
+    if args.roles.contains(&Role::Console) {
+        let listen = args.board.console_listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let token: String = stdx::uid(&*env.rng).replace('-', "");
+        let at = (listen, token.as_str());
+        let link = roles::start_board(client.named(roles::CONSOLE), &env, at, None, stopped.clone()).await?;
+        eprintln!("board: {link}");
+    }
     let webhook = if args.roles.contains(&Role::Workloads) {
         let dir = args.server.data_dir.clone().unwrap_or_else(crate::home::default_dir).join("webhook");
         let (client, env) = (client.named("workloads-webhook"), env.clone());
-        Some(tokio::spawn(async move { webhook::run(client, env, &dir, args.webhook_listen, stopped).await }))
+        Some(tokio::spawn(async move {
+            webhook::run(client, env, &dir, args.webhook_listen, args.webhook_service, stopped).await
+        }))
     } else {
         None
     };
@@ -84,7 +102,21 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// In this process: whoever runs single roles keeps them alive.
+fn start_proxy(client: Client, env: &Env, mut stopped: watch::Receiver<bool>) {
+    let inner = env.clone();
+    env.spawn("proxy", async move {
+        let ends = async move {
+            let _ = stopped.wait_for(|s| *s).await;
+        };
+        let config = proxy::Config { status_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) };
+        if let Err(error) = proxy::run(client, inner, config, ends).await {
+            tracing::error!(%error, "the proxy stopped");
+        }
+    });
+}
+
 fn names(roles: &[Role]) -> String {
-    let names: Vec<String> = roles.iter().map(|r| format!("{r:?}").to_lowercase()).collect();
+    let names: Vec<String> = roles.iter().map(|r| r.name().to_owned()).collect();
     names.join(", ")
 }

@@ -1,17 +1,19 @@
 //! `knarr up`: a whole cluster from one command.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
 use controller_host::{Clients, HostConfig};
 use stdx::Env;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::agents;
-use crate::args::{Nodes, Role, Server};
+use crate::args::{Board, Nodes, Role, Server};
 use crate::companion::Companion;
 use crate::plane::Plane;
-use crate::{release, roles};
+use crate::{release, roles, traffic};
 
 /// Flags of `up`.
 #[derive(clap::Args, Debug)]
@@ -26,6 +28,12 @@ pub(crate) struct Args {
     /// Leave these roles out; without `workloads` its kinds are not served either
     #[arg(long, value_name = "ROLE,…", value_delimiter = ',')]
     without: Vec<Role>,
+    /// Refuse to delete these while they are in use, as if they were labelled policy.kruise.io/delete-protection=Cascading:
+    /// namespaces, workloads
+    #[arg(long, value_name = "WHAT,…", value_delimiter = ',')]
+    protect: Vec<apiserver::Protection>,
+    #[command(flatten)]
+    board: Board,
     /// Apply the manifests of this directory, then those of its folder `release`, one release after the other
     #[arg(long, value_name = "DIR")]
     apply: Option<PathBuf>,
@@ -43,7 +51,15 @@ impl Args {
             zones: Vec::new(),
         };
         let without = Role::ALL.into_iter().filter(|r| *r != Role::Apiserver).collect();
-        Args { server, kubeconfig: None, nodes, without, apply: None }
+        Args {
+            server,
+            kubeconfig: None,
+            nodes,
+            without,
+            protect: Vec::new(),
+            board: Board::default(),
+            apply: None,
+        }
     }
 
     fn roles(&self) -> Vec<Role> {
@@ -63,10 +79,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     // Read before anything starts, so that a mistake costs nothing.
     let releases = args.apply.as_deref().map(release::Releases::read).transpose()?;
     let (stop, stopped) = watch::channel(false);
-    let mut plane = Plane::open(&args.server, args.kubeconfig.clone(), &roles, &env, stopped).await?;
+    let mut plane = Plane::open(&args.server, args.kubeconfig.clone(), &roles, &env, stopped.clone()).await?;
+    plane.server.protect(args.protect.iter().copied());
     start(&plane, &roles, &env, &args);
     let companions = agents(&plane, &roles, &env, &args).await?;
-    greet(&plane, &args);
+    let (proxy, traffic) = proxy(&mut plane, &roles, &env, stopped.clone()).await?;
+    let board = board(&mut plane, &roles, &env, &args, traffic, stopped).await?;
+    greet(&plane, &args, board.as_deref());
     let store = plane.server.store().clone();
     let outcome = tokio::select! {
         biased;
@@ -84,7 +103,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     };
     eprintln!("stopping");
     let _ = stop.send(true);
+    // Pods leave after their traffic does: the proxy ends with them.
     futures_util::future::join_all(companions.into_iter().map(|c| c.stop(&env))).await;
+    if let Some(proxy) = proxy {
+        proxy.await.context("end the proxy")?;
+    }
     plane.finish().await?;
     outcome
 }
@@ -104,7 +127,9 @@ fn start(plane: &Plane, roles: &[Role], env: &Env, args: &Args) {
         let user = apiserver::User::new(&roles::user_of(name), &[]);
         api_client::Client::new(server.transport(user), name)
     });
-    if let Some(handle) = roles::start_controllers(roles, clients, env, HostConfig::alone()) {
+    if let Some(handle) =
+        roles::start_controllers(roles, roles::Place::Embedded, clients, env, HostConfig::alone())
+    {
         plane.server.add_figures(std::sync::Arc::new(move || handle.metrics()));
     }
     if roles.contains(&Role::Scheduler) {
@@ -133,7 +158,43 @@ async fn agents(plane: &Plane, roles: &[Role], env: &Env, args: &Args) -> anyhow
     wanted.ensure(env).await
 }
 
-fn greet(plane: &Plane, args: &Args) {
+/// Starts the proxy, and says where it answers about itself.
+async fn proxy(
+    plane: &mut Plane,
+    roles: &[Role],
+    env: &Env,
+    stopped: watch::Receiver<bool>,
+) -> anyhow::Result<(Option<JoinHandle<()>>, Option<SocketAddr>)> {
+    if !roles.contains(&Role::Proxy) {
+        return Ok((None, None));
+    }
+    let status = plane.home.port("proxy")?;
+    let wanted =
+        traffic::Wanted { kubeconfig: plane.proxy_kubeconfig.clone(), dir: plane.home.path("proxy"), status };
+    Ok((Some(wanted.keep(env, stopped).await?), Some(status)))
+}
+
+/// Starts the board, and gives the link that opens it.
+async fn board(
+    plane: &mut Plane,
+    roles: &[Role],
+    env: &Env,
+    args: &Args,
+    traffic: Option<SocketAddr>,
+    stopped: watch::Receiver<bool>,
+) -> anyhow::Result<Option<String>> {
+    if !roles.contains(&Role::Console) {
+        return Ok(None);
+    }
+    let listen = match args.board.console_listen {
+        Some(listen) => listen,
+        None => plane.home.port("board")?,
+    };
+    let token = pki::token(&plane.home.path("pki/board.token"))?;
+    roles::start_board(plane.client(roles::CONSOLE), env, (listen, &token), traffic, stopped).await.map(Some)
+}
+
+fn greet(plane: &Plane, args: &Args, board: Option<&str>) {
     eprintln!("Knarr is up at https://{}", plane.address);
     eprintln!("  kubeconfig: {}", plane.kubeconfig.display());
     if args.without.contains(&Role::Nodes) {
@@ -143,6 +204,9 @@ fn greet(plane: &Plane, args: &Args) {
         eprintln!(
             "  nodes: {sim} simulated, {process} with local processes (no isolation: catalogue images only)"
         );
+    }
+    if let Some(link) = board {
+        eprintln!("  board: {link}");
     }
     eprintln!("  one process, one disk, no high availability; Ctrl-C stops it, the same --data-dir goes on");
 }

@@ -29,6 +29,7 @@ pub(crate) async fn run(
     env: Env,
     dir: &Path,
     listen: SocketAddr,
+    service: Option<Service>,
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let authority = pki::Authority::open(dir, &env)?;
@@ -36,7 +37,8 @@ pub(crate) async fn run(
         format!("listen for conversions on {listen}: choose another with --webhook-listen")
     })?;
     let address = listener.local_addr()?;
-    let hosts = [address.ip().to_string(), "localhost".to_owned()];
+    let mut hosts = vec![address.ip().to_string(), "localhost".to_owned()];
+    hosts.extend(service.as_ref().map(|s| format!("{}.{}.svc", s.name, s.namespace)));
     let subject = pki::Subject { name: "knarr-conversion", groups: &[], hosts: &hosts };
     let identity = authority.server("conversion", &subject, &env)?;
     let tls = net::Tls {
@@ -44,7 +46,7 @@ pub(crate) async fn run(
         key: pki::private_key(&identity.key_pem).context("read the key just made")?,
         client_authorities: pki::certificates(authority.ca_pem()),
     };
-    let registration = registration(address, authority.ca_pem());
+    let registration = registration(address, service.as_ref(), authority.ca_pem());
     let repairing = env.clone();
     env.spawn("register conversion", async move { keep_registered(&client, &repairing, registration).await });
     let handler: net::Handler = Arc::new(|_, request| Box::pin(async move { answer(&request) }));
@@ -53,20 +55,40 @@ pub(crate) async fn run(
     Ok(())
 }
 
-fn registration(address: SocketAddr, ca_pem: &str) -> Value {
+/// The Service by which an API server reaches the webhook, port 443.
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    namespace: String,
+    name: String,
+}
+
+impl std::str::FromStr for Service {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Service> {
+        let (namespace, name) = text.split_once('/').context("expected NAMESPACE/NAME")?;
+        Ok(Service { namespace: namespace.to_owned(), name: name.to_owned() })
+    }
+}
+
+fn registration(address: SocketAddr, service: Option<&Service>, ca_pem: &str) -> Value {
     use base64::Engine as _;
     let ca = base64::engine::general_purpose::STANDARD.encode(ca_pem);
-    json!({"strategy": "Webhook", "webhook": {
-        "conversionReviewVersions": ["v1"],
-        "clientConfig": {"url": format!("https://{address}/convert"), "caBundle": ca},
-    }})
+    let mut config = match service {
+        Some(s) => {
+            json!({"service": {"namespace": s.namespace, "name": s.name, "path": "/convert", "port": 443}})
+        }
+        None => json!({"url": format!("https://{address}/convert")}),
+    };
+    config["caBundle"] = json!(ca);
+    json!({"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"], "clientConfig": config}})
 }
 
 /// Names of the definitions whose versions differ in shape.
 fn converted() -> impl Iterator<Item = String> {
     let several = |crd: &Value| crd["spec"]["versions"].as_array().is_some_and(|v| v.len() > 1);
     let named = |crd: Value| crd["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    api_workload::crds().into_iter().filter(move |crd| several(crd)).map(named)
+    crate::kinds::crds().into_iter().filter(move |crd| several(crd)).map(named)
 }
 
 async fn keep_registered(client: &Client, env: &Env, registration: Value) {
@@ -128,7 +150,7 @@ pub(crate) fn convert(object: Value, desired: &str) -> Result<Value, String> {
     let version = |api_version: &str| api_version.rsplit('/').next().unwrap_or_default().to_owned();
     let from = version(object["apiVersion"].as_str().unwrap_or_default());
     match object["kind"].as_str() {
-        Some("CloneSet") => api_workload::convert(object, &from, &version(desired)),
+        Some("CloneSet" | "PodUnavailableBudget") => api_workload::convert(object, &from, &version(desired)),
         kind => Err(format!("kind {} is not converted here", kind.unwrap_or("without a name"))),
     }
 }

@@ -22,9 +22,16 @@ use crate::log::Log;
 use crate::machine::{Dice, Machine, SimClock};
 use crate::network::Network;
 
+/// Makes the table of controllers.
+pub(crate) type Rows = Arc<dyn Fn() -> Vec<reconcile::Row> + Send + Sync>;
+
 /// Everything that stays the same through all lives.
 #[derive(Clone)]
 pub(crate) struct Setup {
+    /// The controllers, made anew for each life of their host.
+    pub(crate) rows: Rows,
+    /// Cells over which the nodes are spread.
+    pub(crate) cells: Vec<String>,
     pub(crate) seed: u64,
     pub(crate) faults: Faults,
     pub(crate) plant: Option<Plant>,
@@ -164,7 +171,7 @@ impl Cluster {
                 for _ in 0..setup.hosts {
                     let clients = setup.clone();
                     let clients: controller_host::Clients = Arc::new(move |name| clients.client(name));
-                    let rows = Plant::rows(setup.plant);
+                    let rows = (setup.rows)();
                     let permit = Arc::new(reconcile::AllowAll);
                     let host = Host::new(clients, env.clone(), rows, permit, HostConfig::alone());
                     machine.spawn(async move {
@@ -179,6 +186,7 @@ impl Cluster {
             }
             Part::Nodes => {
                 let mut config = node_sim::Config::new("sim", setup.nodes);
+                config.cells = setup.cells.clone();
                 config.capacity.insert("cpu".to_owned(), setup.node_cpu.to_string());
                 let client = setup.client("node-sim");
                 machine.spawn(async move {
@@ -193,8 +201,30 @@ impl Cluster {
 }
 
 impl Setup {
+    /// A calm cluster of one host and one node.
+    pub(crate) fn new(seed: u64, executor: &Executor, rows: Rows) -> Setup {
+        let clock = SimClock::start();
+        let log = Log::new(clock);
+        Setup {
+            rows,
+            cells: Vec::new(),
+            seed,
+            faults: Faults::NONE,
+            plant: None,
+            hosts: 1,
+            nodes: 1,
+            node_cpu: 1,
+            executor: executor.clone(),
+            clock,
+            network: Network::new(log.clone()),
+            log,
+            disk: SimDisk::new(seed),
+            dice: Arc::new(Dice::new(seed, 1)),
+        }
+    }
+
     /// The client of a component, with everything that can go wrong on its way.
-    fn client(&self, component: &str) -> Client {
+    pub(crate) fn client(&self, component: &str) -> Client {
         let port: Arc<dyn Transport> = self.network.port(component);
         // Half of the clusters are plain Kubernetes, where every pod is bound by a request of its own.
         let port = if self.seed.is_multiple_of(2) { port } else { Arc::new(Plain(port)) };

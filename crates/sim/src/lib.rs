@@ -14,6 +14,7 @@
 //! sockets, real time, and any fault that a machine with one disk cannot have.
 
 mod audit;
+mod cafe;
 mod chaos;
 mod cluster;
 mod executor;
@@ -23,8 +24,10 @@ mod machine;
 mod network;
 mod plant;
 mod release;
+mod stage;
 
 pub use audit::{Audit, Violation};
+pub use cafe::{CafePlan, CafePlant, Turn, run_cafe};
 pub use faults::Faults;
 pub use plant::Plant;
 pub use release::{Outcome, Plan, Update, run};

@@ -1,19 +1,20 @@
 //! Simulates releases by seed and prints what failed; a single seed prints its log too.
 //!
-//! `sim [FIRST [COUNT]] [--recreate] [--calm] [--crashes N] [--hosts N] [--plant NAME]`
+//! `sim [FIRST [COUNT]] [--cafe] [--recreate] [--calm] [--crashes N] [--hosts N] [--plant NAME]`
 
 // A program for people.
 #![allow(clippy::print_stdout)]
 
 use std::process::ExitCode;
 
-use sim::{Faults, Plan, Plant, Update, run};
+use sim::{CafePlan, Faults, Outcome, Plan, Plant, Update, run, run_cafe};
 
 struct Args {
     first: u64,
     count: Option<u64>,
     update: Update,
     calm: bool,
+    cafe: bool,
     crashes_max: Option<u64>,
     hosts: usize,
     plant: Option<Plant>,
@@ -26,6 +27,7 @@ impl Args {
             count: None,
             update: Update::InPlace,
             calm: false,
+            cafe: false,
             crashes_max: None,
             hosts: 1,
             plant: None,
@@ -36,6 +38,7 @@ impl Args {
             match word.as_str() {
                 "--recreate" => args.update = Update::Recreate,
                 "--calm" => args.calm = true,
+                "--cafe" => args.cafe = true,
                 "--crashes" => {
                     let text = value()?;
                     args.crashes_max =
@@ -67,6 +70,18 @@ impl Args {
         plan.crashes_max = self.crashes_max.unwrap_or(plan.crashes_max);
         plan
     }
+
+    fn run(&self, seed: u64) -> Outcome {
+        if !self.cafe {
+            return run(&self.plan(seed));
+        }
+        let mut plan = CafePlan::rough(seed);
+        if self.calm {
+            plan.faults = Faults::NONE;
+        }
+        plan.crashes_max = self.crashes_max.unwrap_or(plan.crashes_max);
+        run_cafe(&plan)
+    }
 }
 
 fn main() -> ExitCode {
@@ -78,14 +93,14 @@ fn main() -> ExitCode {
         }
     };
     let Some(count) = args.count else {
-        let outcome = run(&args.plan(args.first));
+        let outcome = args.run(args.first);
         print!("{}", outcome.log);
         println!("{} violations, through after {:?}", outcome.violations.len(), outcome.took);
         return ExitCode::from(u8::from(!outcome.violations.is_empty()));
     };
     let mut failed = 0_u64;
     for seed in args.first..args.first.saturating_add(count) {
-        let outcome = run(&args.plan(seed));
+        let outcome = args.run(seed);
         if let Some(first) = outcome.violations.first() {
             failed += 1;
             println!("seed {seed}: {first} ({} in all)", outcome.violations.len());

@@ -1,4 +1,5 @@
 //! Seeds, and bugs put in on purpose.
 
+mod cafe;
 mod plants;
 mod seeds;
