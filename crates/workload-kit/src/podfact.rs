@@ -4,6 +4,7 @@ use api_core::{ContainerStatus, Pod, drain};
 use api_workload::names;
 use stdx::Time;
 
+use crate::inplace;
 use crate::lifecycle::State;
 
 /// Whether the pod serves: it runs, is ready for `min_ready_seconds`, and no in-place update holds its gate. Says nothing
@@ -76,11 +77,27 @@ fn container_trouble(pod: &Pod, status: &ContainerStatus) -> Option<String> {
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
             Some(format!("container {name} cannot be started: {reason}"))
         }
+        _ if is_from_before(pod, status) => None,
         "CrashLoopBackOff" => Some(format!("container {name} keeps failing")),
-        _ if status.restart_count >= RESTARTS_MANY && status.state.running.is_none() => {
+        _ if status.restart_count >= RESTARTS_MANY && has_failed(status) => {
             Some(format!("container {name} keeps failing"))
         }
         _ => None,
+    }
+}
+
+/// Whether it ended badly and nothing runs in its place. A count of restarts alone says nothing: updates in place restart too.
+fn has_failed(status: &ContainerStatus) -> bool {
+    status.state.terminated.as_ref().is_some_and(|t| t.exit_code != 0)
+}
+
+/// Whether the node still speaks of the instance that the last update in place replaced.
+pub fn is_from_before(pod: &Pod, status: &ContainerStatus) -> bool {
+    let Some(Ok(record)) = inplace::record(pod) else { return false };
+    let Some(last) = record.last_container_statuses.get(&status.name) else { return false };
+    match last.container_id.as_str() {
+        "" => !last.image_id.is_empty() && last.image_id == status.image_id,
+        instance => instance == status.container_id,
     }
 }
 

@@ -48,6 +48,9 @@ fn wants(seen: &Observed, workload: &Workload) -> Result<(), String> {
     if workload.is_off {
         return Err(format!("annotation {STABILITY} of the workload is disabled"));
     }
+    if workload.has_sets {
+        return Err("its pod sets have budgets of their own".to_owned());
+    }
     if workload.is_terminating {
         return Err("the workload is going away".to_owned());
     }

@@ -75,7 +75,7 @@ impl Story {
 }
 
 #[test]
-fn every_kind_gets_one_budget_of_its_own_and_a_cafe_deployment_one_for_all_its_sets() {
+fn every_kind_gets_one_budget_of_its_own_and_a_cafe_deployment_one_in_each_cell() {
     let mut story = Story::new();
     story.workload(&DEPLOYMENTS, "web", 3);
     story.workload(&CloneSet::RESOURCE, "web", 3);
@@ -88,11 +88,11 @@ fn every_kind_gets_one_budget_of_its_own_and_a_cafe_deployment_one_for_all_its_s
     });
     story.workload(&DEPLOYMENTS, "single", 1);
     story.told(expect![[r#"
-        pay-cafedeployment-default ours: {"app":"pay"} 20%
+        pay-a-inplaceset-default ours: {"app":"pay-a"} 20%
         web-cloneset-default ours: {"app":"web"} 20%
         web-deployment-default ours: {"app":"web"} 20%"#]]);
     let ours = &story.bench.list(&BUDGETS)[0]["metadata"];
-    assert_eq!(ours["ownerReferences"][0]["uid"], uid, "it goes with its workload");
+    assert_eq!(ours["ownerReferences"][0]["name"], "pay-a", "it goes with its workload");
     let why = ours["annotations"]["kubernetes.io/description"].as_str().unwrap();
     assert!(
         why.contains("To do without: annotate either with knarr.dev/default-stability=disabled"),

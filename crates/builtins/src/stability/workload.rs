@@ -24,8 +24,10 @@ pub(crate) struct Workload {
     pub selector: LabelSelector,
     /// Labels its pods are born with.
     pub labels: BTreeMap<String, String>,
-    /// Another workload owns it, and is protected in its place.
-    pub is_owned: bool,
+    /// Identity of the workload that owns it, and is protected in its place unless it is a CafeDeployment.
+    pub owner: Option<String>,
+    /// Its pods are protected by its sets, cell by cell.
+    pub has_sets: bool,
     /// It wants no default stability.
     pub is_off: bool,
     /// It is going away.
@@ -70,7 +72,8 @@ impl Workload {
     /// A CafeDeployment, which spreads over cells by itself; see [`Workload::of_deployment`].
     pub(crate) fn of_cafe(cafe: &CafeDeployment) -> Option<Workload> {
         let workload = Workload::of_wire(cafe, &cafe.spec, cafe.status.replicas)?;
-        Some(Workload { spread: SpreadBy::Kind, ..workload })
+        let has_sets = cafe.spec["podSetType"] != "ReplicaSet";
+        Some(Workload { spread: SpreadBy::Kind, has_sets, ..workload })
     }
 
     fn of_wire<T: Object>(workload: &T, spec: &Value, pods: i32) -> Option<Workload> {
@@ -96,7 +99,8 @@ impl Workload {
             replicas,
             selector,
             labels: labels.collect(),
-            is_owned: meta.controller().is_some(),
+            owner: meta.controller().map(|o| o.uid.clone()),
+            has_sets: false,
             is_off: meta.annotations.get(STABILITY).is_some_and(|v| v == "disabled"),
             is_terminating: meta.is_terminating(),
             spread: if says(&template["spec"]) { SpreadBy::Template } else { SpreadBy::Nobody },

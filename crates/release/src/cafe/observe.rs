@@ -8,6 +8,7 @@ use api_meta::{Cause, Object, ObjectKey};
 use api_workload::names::cafe as words;
 use api_workload::{CafeDeployment, CafeDeploymentSpec, CloneSet, InPlaceSet, PodSetType};
 use reconcile::{Permission, Plan, Thinker, Watch, World};
+use serde_json::Value;
 use stdx::Time;
 use workload_kit::revision;
 
@@ -55,18 +56,25 @@ pub struct NodeFact {
     pub zone: Option<String>,
     /// Its condition Ready is True.
     pub is_ready: bool,
+    /// It has the labels that the template's `nodeSelector` asks for. Taints and affinity are not looked at.
+    pub is_meant: bool,
 }
 
 impl NodeFact {
-    /// From a node.
-    pub fn of(node: &Node) -> NodeFact {
+    /// From a node, for pods of a template.
+    pub fn of(node: &Node, template: &Value) -> NodeFact {
         let labels = &node.metadata.labels;
         let zone = labels.get(words::ZONE_LABEL).or_else(|| labels.get(words::ZONE_LABEL_FALLBACK));
         let ready = node.status.conditions.iter().find(|c| c.r#type == "Ready");
+        let selector = template["spec"]["nodeSelector"].as_object();
         NodeFact {
             cell: labels.get(words::CELL_LABEL).cloned(),
             zone: zone.cloned(),
             is_ready: ready.is_some_and(|c| c.status == "True") && !node.metadata.is_terminating(),
+            is_meant: selector
+                .into_iter()
+                .flatten()
+                .all(|(k, v)| labels.get(k).map(String::as_str) == v.as_str()),
         }
     }
 }
@@ -121,7 +129,9 @@ impl Thinker for Controller {
             revisions,
             taken: BTreeSet::new(),
             foreign: BTreeSet::new(),
-            nodes: nodes.map(|n| (n.metadata.name.clone(), NodeFact::of(n))).collect(),
+            nodes: nodes
+                .map(|n| (n.metadata.name.clone(), NodeFact::of(n, &cafe.spec["template"])))
+                .collect(),
             spec: Err(Vec::new()),
         };
         if let Ok(spec) = &spec {

@@ -101,10 +101,10 @@ impl Member {
     /// Why it will not come into service by waiting: a failure of the revision it has.
     pub(super) fn failure(&self) -> Option<String> {
         let is_elsewhere = self.is_stranded || self.unplaced_since.is_some();
-        if self.is_available || is_elsewhere || self.reports_old {
+        if self.is_available || is_elsewhere {
             return None;
         }
-        podfact::trouble(&self.pod).or_else(|| ended(&self.pod))
+        podfact::trouble(&self.pod).or_else(|| ended(&self.pod).filter(|_| !self.reports_old))
     }
 
     /// Traffic components that have not let go of it in time, and what its owner declared for this case.
@@ -124,7 +124,9 @@ fn is_stranded(pod: &Pod, seen: &Observed) -> bool {
 /// A container that has just ended badly: the node has not yet given up on it, a release has.
 fn ended(pod: &Pod) -> Option<String> {
     pod.status.container_statuses.iter().find_map(|s| {
-        let code = s.state.terminated.as_ref().filter(|t| t.exit_code != 0)?.exit_code;
+        let ended =
+            s.state.terminated.as_ref().filter(|t| t.exit_code != 0 && !podfact::is_from_before(pod, s));
+        let code = ended?.exit_code;
         Some(format!("container {} ended with exit code {code}", s.name))
     })
 }
@@ -270,14 +272,14 @@ impl<'a> Cell<'a> {
     }
 }
 
-/// Whether none of the nodes of a cell is ready.
+/// Whether none of the nodes of a cell that its pods may go to is ready.
 fn is_lost(seen: &Observed, unit: UnitType, name: &str) -> bool {
     let mut own = seen.nodes.values().filter(|n| match unit {
         UnitType::None => true,
         UnitType::Cell => n.cell.as_deref() == Some(name),
         UnitType::Zone => n.zone.as_deref() == Some(name),
     });
-    !own.any(|n| n.is_ready)
+    !own.any(|n| n.is_ready && n.is_meant)
 }
 
 impl Count {
