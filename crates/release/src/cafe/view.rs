@@ -142,7 +142,10 @@ fn reports_old(pod: &Pod, revisions: &[Arc<ControllerRevision>]) -> bool {
             let own = containers.into_iter().flatten().find(|c| c["name"] == s.name.as_str());
             own.and_then(|c| c["image"].as_str()).is_some_and(|i| i != wanted && is(&s.image, i))
         };
-        !is(&s.image, wanted) && revisions.iter().any(in_revision)
+        // While the new image cannot be had, the node keeps the old name: that waiting is about the new one.
+        let waiting = s.state.waiting.as_ref().map_or("", |w| w.reason.as_str());
+        let is_of_old = waiting.is_empty() || waiting == "CrashLoopBackOff";
+        is_of_old && !is(&s.image, wanted) && revisions.iter().any(in_revision)
     })
 }
 
