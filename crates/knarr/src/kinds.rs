@@ -39,6 +39,15 @@ static INPLACESET: Facts = Facts {
     ..Facts::PLAIN
 };
 
+/// PodUnavailableBudget.
+static BUDGET: Facts = Facts {
+    validate_create: |new: &Value, _: &Context<'_>| api_workload::unavailable_budget::validate_budget(new),
+    validate_update: |new: &Value, _: &Value, _: &Context<'_>| {
+        api_workload::unavailable_budget::validate_budget(new)
+    },
+    ..Facts::PLAIN
+};
+
 /// Guard and EmergencyPlan.
 static GUARD: Facts = Facts {
     validate_create: |new: &Value, _: &Context<'_>| guard::validate(new),
@@ -48,10 +57,11 @@ static GUARD: Facts = Facts {
 
 /// What is known of our kinds, by the names of their definitions.
 pub(crate) fn facts() -> BTreeMap<String, &'static Facts> {
-    let all: [(&str, &'static Facts); 5] = [
+    let all: [(&str, &'static Facts); 6] = [
         ("clonesets.apps.kruise.io", &CLONESET),
         ("cafedeployments.apps.cafe.cloud.alipay.com", &CAFE),
         ("inplacesets.apps.cafe.cloud.alipay.com", &INPLACESET),
+        ("podunavailablebudgets.policy.kruise.io", &BUDGET),
         ("guards.knarr.dev", &GUARD),
         ("emergencyplans.knarr.dev", &GUARD),
     ];

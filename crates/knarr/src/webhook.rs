@@ -149,8 +149,10 @@ fn review_answer(review: &Value) -> Value {
 pub(crate) fn convert(object: Value, desired: &str) -> Result<Value, String> {
     let version = |api_version: &str| api_version.rsplit('/').next().unwrap_or_default().to_owned();
     let from = version(object["apiVersion"].as_str().unwrap_or_default());
+    let to = version(desired);
     match object["kind"].as_str() {
-        Some("CloneSet" | "PodUnavailableBudget") => api_workload::convert(object, &from, &version(desired)),
+        Some("CloneSet") => api_workload::convert(object, &from, &to),
+        Some("PodUnavailableBudget") => api_workload::unavailable_budget::convert_budget(object, &from, &to),
         kind => Err(format!("kind {} is not converted here", kind.unwrap_or("without a name"))),
     }
 }

@@ -105,7 +105,7 @@ pub(crate) fn risk_of(resource: &Resource) -> Risk {
     match (&*resource.group, &*resource.plural) {
         ("", "pods") => Risk::RemovePod,
         ("", "persistentvolumeclaims" | "persistentvolumes" | "namespaces" | "nodes") => Risk::Destroy,
-        ("apps" | "batch" | "apps.kruise.io" | "apps.cafe.sofastack.io", plural)
+        ("apps" | "batch" | "apps.kruise.io" | "apps.cafe.cloud.alipay.com", plural)
             if plural != "controllerrevisions" =>
         {
             Risk::Destroy

@@ -30,21 +30,31 @@ pub struct PodSet {
     pub template: Value,
     /// It is being deleted.
     pub is_terminating: bool,
-    /// Pods that its own controller counts.
-    pub counted: i32,
+    /// Pods that its own controller counts; unknown until it has seen this version of the set.
+    pub counted: Option<i32>,
 }
 
 impl PodSet {
     /// From an InPlaceSet.
     pub fn of_inplaceset(set: &InPlaceSet) -> PodSet {
         let strategy = &set.spec["strategy"];
-        PodSet::new(set, &set.spec, count(&strategy["partition"], 0), set.status.replicas)
+        PodSet::new(
+            set,
+            &set.spec,
+            count(&strategy["partition"], 0),
+            (set.status.observed_generation, set.status.replicas),
+        )
     }
 
     /// From a CloneSet.
     pub fn of_cloneset(set: &CloneSet) -> PodSet {
         let rolling = &set.spec["updateStrategy"]["rollingUpdate"];
-        PodSet::new(set, &set.spec, count(&rolling["partition"], 0), set.status.replicas)
+        PodSet::new(
+            set,
+            &set.spec,
+            count(&rolling["partition"], 0),
+            (set.status.observed_generation, set.status.replicas),
+        )
     }
 
     /// From a ReplicaSet.
@@ -54,10 +64,10 @@ impl PodSet {
             "minReadySeconds": set.spec.min_ready_seconds,
             "template": set.spec.template,
         });
-        PodSet::new(set, &spec, 0, set.status.replicas)
+        PodSet::new(set, &spec, 0, (set.status.observed_generation, set.status.replicas))
     }
 
-    fn new<T: Object>(object: &T, spec: &Value, partition: i32, counted: i32) -> PodSet {
+    fn new<T: Object>(object: &T, spec: &Value, partition: i32, (seen, pods): (i64, i32)) -> PodSet {
         let meta = object.meta();
         let labels = &spec["template"]["metadata"]["labels"];
         PodSet {
@@ -69,7 +79,7 @@ impl PodSet {
             min_ready_seconds: count(&spec["minReadySeconds"], 0),
             template: spec["template"].clone(),
             is_terminating: meta.is_terminating(),
-            counted,
+            counted: (seen >= meta.generation).then_some(pods),
         }
     }
 

@@ -127,7 +127,7 @@ fn shrink_only(view: &View<'_>, cell: &Cell<'_>, set: &PodSet, replicas: i32) ->
 fn is_empty(cell: &Cell<'_>, set: &PodSet) -> bool {
     let owned =
         |m: &super::view::Member| m.pod.metadata.controller().is_some_and(|o| o.uid == set.target.uid);
-    set.replicas == 0 && set.counted == 0 && !cell.members.iter().any(owned)
+    set.replicas == 0 && set.counted == Some(0) && !cell.members.iter().any(owned)
 }
 
 /// The writes for a cell that has one ReplicaSet for each revision: the new one grows, then the old ones shrink by as

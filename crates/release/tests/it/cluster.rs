@@ -217,7 +217,10 @@ impl Cluster {
             let set = self.bench.get(&self.resource(), &key).unwrap().clone();
             self.run_set(&set);
             let mine = self.own(&set).len();
-            self.bench.edit(&self.resource(), &key, |s| s["status"]["replicas"] = json!(mine));
+            self.bench.edit(&self.resource(), &key, |s| {
+                s["status"]["replicas"] = json!(mine);
+                s["status"]["observedGeneration"] = s["metadata"]["generation"].clone();
+            });
         }
     }
 

@@ -192,15 +192,15 @@ impl CafeAudit {
         }
     }
 
-    /// The pods that are out of service at one time are of one group.
+    /// What is missing at one time is of one group. Pods made anew beside those they replace are not missing.
     fn check_one_group(&mut self) {
         let Some(release) = &self.release else { return };
-        let out = self.pods.iter().filter(|(_, p)| !p.is_gone && !p.in_service).count();
-        let largest = self.shape.groups.iter().copied().max().unwrap_or(0);
-        // Pods made anew are there beside those they replace.
-        let most = if self.shape.is_in_place { largest } else { largest * 2 };
-        if out > most {
-            let seen = format!("{out} pods are out of service for {}, a group has {largest}", release.image);
+        let wanted: usize = self.shape.cells.values().sum();
+        let serving = self.pods.values().filter(|p| !p.is_gone && p.in_service).count();
+        let (missing, largest) =
+            (wanted.saturating_sub(serving), self.shape.groups.iter().copied().max().unwrap_or(0));
+        if missing > largest {
+            let seen = format!("{missing} pods are missing for {}, a group has {largest}", release.image);
             self.accuse("one-group", seen);
         }
     }
