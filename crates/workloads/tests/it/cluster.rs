@@ -129,8 +129,7 @@ impl Cluster {
     }
 
     pub(crate) fn pods(&self) -> Vec<Pod> {
-        let all = self.bench.list(&Pod::RESOURCE).into_iter();
-        all.map(|p| serde_json::from_value(p.clone()).unwrap()).collect()
+        self.bench.world.cache::<Pod>().iter().map(|pod| Pod::clone(pod)).collect()
     }
 
     pub(crate) fn active(&self) -> Vec<Pod> {
@@ -319,7 +318,7 @@ impl Cluster {
     }
 
     pub(crate) fn available(&self) -> usize {
-        self.pods().iter().filter(|p| self.is_available(p)).count()
+        self.bench.world.cache::<Pod>().iter().filter(|p| self.is_available(p)).count()
     }
 
     /// Carries out one action and tells what it was refused for.
