@@ -25,11 +25,16 @@ use crate::network::Network;
 /// Makes the table of controllers.
 pub(crate) type Rows = Arc<dyn Fn() -> Vec<reconcile::Row> + Send + Sync>;
 
+/// Makes who is asked before anything dangerous.
+pub(crate) type Permits = Arc<dyn Fn() -> Arc<dyn reconcile::Permit> + Send + Sync>;
+
 /// Everything that stays the same through all lives.
 #[derive(Clone)]
 pub(crate) struct Setup {
     /// The controllers, made anew for each life of their host.
     pub(crate) rows: Rows,
+    /// Makes who is asked before anything dangerous, anew for each life of a host.
+    pub(crate) permit: Permits,
     /// Cells over which the nodes are spread.
     pub(crate) cells: Vec<String>,
     pub(crate) seed: u64,
@@ -80,7 +85,8 @@ struct Plain(Arc<dyn Transport>);
 
 impl Transport for Plain {
     fn send(&self, request: Request) -> BoxFuture<Result<Response, Error>> {
-        if !request.uri().path().starts_with("/apis/knarr.dev/") {
+        let path = request.uri().path();
+        if !(path.starts_with("/apis/knarr.dev/") && path.ends_with("/bindings")) {
             return self.0.send(request);
         }
         let status = Status::failure(Reason::NotFound, "the server could not find the requested resource");
@@ -172,7 +178,7 @@ impl Cluster {
                     let clients = setup.clone();
                     let clients: controller_host::Clients = Arc::new(move |name| clients.client(name));
                     let rows = (setup.rows)();
-                    let permit = Arc::new(reconcile::AllowAll);
+                    let permit = (setup.permit)();
                     let host = Host::new(clients, env.clone(), rows, permit, HostConfig::alone());
                     machine.spawn(async move {
                         host.run().await;
@@ -207,6 +213,7 @@ impl Setup {
         let log = Log::new(clock);
         Setup {
             rows,
+            permit: Arc::new(|| Arc::new(reconcile::AllowAll)),
             cells: Vec::new(),
             seed,
             faults: Faults::NONE,
@@ -277,7 +284,7 @@ async fn boot(setup: &Setup, machine: &Machine) -> anyhow::Result<()> {
 }
 
 async fn install_crds(admin: &Client) -> anyhow::Result<()> {
-    for crd in api_workload::crds() {
+    for crd in api_workload::crds().into_iter().chain(guard::crds()) {
         let name = crd["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let options = WriteOptions { force: true, ..WriteOptions::default() };
         let _: Value = admin

@@ -175,6 +175,7 @@ impl Story {
     async fn play(plan: &CafePlan, executor: &Executor) -> Outcome {
         let plant = plan.plant;
         let mut setup = Setup::new(plan.seed, executor, Arc::new(move || plant::rows(plant)));
+        setup.permit = Arc::new(|| Arc::new(guard::Guard::new()));
         setup.faults = plan.faults;
         setup.nodes = plan.nodes();
         setup.node_cpu = NODE_CPU;
