@@ -78,11 +78,36 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut out = String::new();
     for manifest in args.manifests()? {
         out.push_str("---\n");
-        out.push_str(&serde_yaml_ng::to_string(&manifest)?);
+        out.push_str(&yaml(manifest)?);
     }
     use std::io::Write;
     std::io::stdout().write_all(out.as_bytes())?;
     Ok(())
+}
+
+/// Words that are booleans to a YAML 1.1 parser, which `kubectl` is, and strings to ours: the brake's field `on`.
+const BOOLEANS: [&str; 6] = ["on", "off", "yes", "no", "y", "n"];
+/// Marks a word that is to be quoted: a control character, so that it is written in quotes and occurs nowhere else.
+const QUOTE: char = '\u{1}';
+
+/// A document that YAML 1.1 and 1.2 read alike.
+fn yaml(manifest: Value) -> anyhow::Result<String> {
+    let text = serde_yaml_ng::to_string(&marked(manifest))?;
+    Ok(text.replace("\"\\x01", "\"").replace("\"\\u0001", "\""))
+}
+
+/// Marks every key and string that the two versions read differently.
+fn marked(value: Value) -> Value {
+    let mark = |text: String| {
+        let is_boolean = BOOLEANS.contains(&text.to_ascii_lowercase().as_str());
+        if is_boolean { format!("{QUOTE}{text}") } else { text }
+    };
+    match value {
+        Value::String(text) => Value::String(mark(text)),
+        Value::Array(items) => items.into_iter().map(marked).collect(),
+        Value::Object(fields) => fields.into_iter().map(|(k, v)| (mark(k), marked(v))).collect(),
+        other => other,
+    }
 }
 
 #[cfg(test)]
@@ -126,6 +151,16 @@ mod tests {
         assert_eq!(kinds(&only), "CustomResourceDefinition");
         let error = args(&[Role::Nodes]).manifests().unwrap_err().to_string();
         assert!(error.contains("only on the embedded cluster"), "{error}");
+    }
+
+    #[test]
+    fn words_that_older_parsers_take_for_booleans_are_quoted() {
+        let text = yaml(json!({"on": {"type": "boolean"}, "only": ["Off", "office", true, "n"]})).unwrap();
+        assert_eq!(text, "\"on\":\n  type: boolean\nonly:\n- \"Off\"\n- office\n- true\n- \"n\"\n");
+        for manifest in args(&[Role::Workloads]).manifests().unwrap() {
+            let read: Value = serde_yaml_ng::from_str(&yaml(manifest.clone()).unwrap()).unwrap();
+            assert_eq!(read, manifest);
+        }
     }
 
     #[test]
