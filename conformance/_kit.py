@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 
 KUBECTL = os.environ.get("KUBECTL", "kubectl")
@@ -79,6 +80,45 @@ def eventually(check, seconds=60, every=0.2):
             last = str(e)
         time.sleep(every)
     raise Failed(f"not within {seconds} s: {last}")
+
+
+class Watch:
+    """Every event of pods (`-n NAMESPACE -l LABEL`), in order, until stopped."""
+
+    def __init__(self, *where):
+        args = [KUBECTL, "get", "pods", *where, "-w", "--output-watch-events", "-o", "json"]
+        self.process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.events = []
+        # When each was heard, in seconds of the monotonic clock.
+        self.times = []
+        self.thread = threading.Thread(target=self.read, daemon=True)
+        self.thread.start()
+
+    def read(self):
+        decoder, buffer = json.JSONDecoder(), ""
+        for line in self.process.stdout:
+            buffer += line
+            # One object per line, or indented: then a brace at the margin ends it.
+            if not line.startswith(("{", "}")):
+                continue
+            try:
+                event, _ = decoder.raw_decode(buffer)
+            except ValueError:
+                continue
+            buffer = ""
+            self.times.append(time.monotonic())
+            self.events.append((event["type"], event["object"]))
+
+    def seen(self, count):
+        """Waits until the first `count` pods have been told."""
+        eventually(lambda: len({o["metadata"]["name"] for _, o in self.events}) >= count)
+
+    def stop(self):
+        time.sleep(1)
+        self.process.terminate()
+        self.process.wait(timeout=10)
+        self.thread.join(timeout=10)
+        return self.events
 
 
 def main(cases, namespace=None):

@@ -6,11 +6,9 @@ one of them is made unable to pull images. KUBECTL names the client.
 
 import json
 import os
-import subprocess
-import threading
 import time
 
-from _kit import DATA, KUBECTL, Failed, contains, equal, eventually, get, kubectl, main, refused, run
+from _kit import DATA, Failed, Watch, contains, equal, eventually, get, kubectl, main, refused, run
 
 NS = "conformance-cloneset"
 N = ("-n", NS)
@@ -99,42 +97,6 @@ def image(name, container, to):
 
 def merge(name, spec):
     kubectl("patch", "clonesets.apps.kruise.io", name, *N, "--type=merge", "-p", json.dumps({"spec": spec}))
-
-
-class Watch:
-    """Every event of the pods with a label, in order, until stopped."""
-
-    def __init__(self, label):
-        args = [KUBECTL, "get", "pods", *N, "-l", label, "-w", "--output-watch-events", "-o", "json"]
-        self.process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self.events = []
-        self.thread = threading.Thread(target=self.read, daemon=True)
-        self.thread.start()
-
-    def read(self):
-        decoder, buffer = json.JSONDecoder(), ""
-        for line in self.process.stdout:
-            buffer += line
-            # One object per line, or indented: then a brace at the margin ends it.
-            if not line.startswith(("{", "}")):
-                continue
-            try:
-                event, _ = decoder.raw_decode(buffer)
-            except ValueError:
-                continue
-            buffer = ""
-            self.events.append((event["type"], event["object"]))
-
-    def seen(self, count):
-        """Waits until the first `count` pods have been told."""
-        eventually(lambda: len({o["metadata"]["name"] for _, o in self.events}) >= count)
-
-    def stop(self):
-        time.sleep(1)
-        self.process.terminate()
-        self.process.wait(timeout=10)
-        self.thread.join(timeout=10)
-        return self.events
 
 
 def replay(events, each):
@@ -283,7 +245,7 @@ def both_versions_are_served():
 
 def an_image_change_updates_the_same_pods():
     before = pods("app=sample")
-    watch = Watch("app=sample")
+    watch = Watch(*N, "-l", "app=sample")
     watch.seen(5)
     image("sample", "main", "nginx:mainline")
     settled("sample", 5)
@@ -373,7 +335,7 @@ def twenty_percent_is_never_exceeded():
     kubectl("apply", *N, "-f", "-", stdin=web(20, {"partition": 0, "maxUnavailable": "20%"}))
     settled("web", 20)
     before = pods("app=web")
-    watch = Watch("app=web")
+    watch = Watch(*N, "-l", "app=web")
     watch.seen(20)
     image("web", "main", "web:2")
     settled("web", 20, seconds=180)
@@ -407,7 +369,7 @@ def a_change_beyond_images_makes_new_pods():
     before = pods("app=web")
     patch = [{"op": "add", "path": "/spec/template/spec/containers/0/env", "value": [{"name": "A", "value": "b"}]}]
     kubectl("patch", "clonesets.apps.kruise.io", "web", *N, "--type=json", "-p", json.dumps(patch))
-    watch = Watch("app=web")
+    watch = Watch(*N, "-l", "app=web")
     settled("web", 20, seconds=240)
     most = most_unready(watch.stop(), 20)
     if most > 4:
@@ -424,7 +386,7 @@ def one_stuck_pod_does_not_stop_the_rest_and_is_named():
     try:
         stuck = put_one_pod_on(bad, others)
         kubectl("annotate", "node", bad, f"{FAIL_PULL}=*", "--overwrite")
-        watch = Watch("app=web")
+        watch = Watch(*N, "-l", "app=web")
         watch.seen(20)
         image("web", "main", "web:4")
 
