@@ -17,7 +17,6 @@ GATE = "InPlaceUpdateReady"
 STATE = "lifecycle.apps.kruise.io/state"
 REVISION = "controller-revision-hash"
 FAIL_PULL = "knarr.dev/sim-fail-pull"
-SHUT = "conformance.knarr.dev/shut"
 
 
 def web(replicas, rolling, image="web:1", **spec):
@@ -407,29 +406,24 @@ def one_stuck_pod_does_not_stop_the_rest_and_is_named():
     finally:
         run("annotate", "node", bad, f"{FAIL_PULL}-")
         for node in nodes:
-            run("taint", "node", node, f"{SHUT}-")
+            run("uncordon", node)
     settled("web", 20, seconds=420)
     found = [c for c in status("web").get("conditions", []) if c["type"] == "PodsStuck"]
     equal(found, [], "stuck pods after the node is well again")
 
 
-def shut(node):
-    """Lets no new pod onto the node. Not by a cordon: that asks for the pods that are there to leave service."""
-    kubectl("taint", "node", node, f"{SHUT}=true:NoSchedule", "--overwrite")
-
-
 def put_one_pod_on(bad, others):
     """Moves things so that exactly one pod of the set is on the node; gives its name."""
-    shut(bad)
+    kubectl("cordon", bad)
     on_bad = [n for n, p in pods("app=web").items() if p["spec"].get("nodeName") == bad]
     kubectl("delete", "clonesets.apps.kruise.io", "web", *N, "--wait=true") if on_bad else None
     if on_bad:
         eventually(lambda: not pods("app=web"))
     kubectl("apply", *N, "-f", "-", stdin=web(20, {"partition": 0, "maxUnavailable": "20%"}, image="web:3"))
     settled("web", 20, seconds=180)
-    kubectl("taint", "node", bad, f"{SHUT}-")
+    kubectl("uncordon", bad)
     for node in others:
-        shut(node)
+        kubectl("cordon", node)
     kubectl("delete", "pod", sorted(pods("app=web"))[0], *N)
     settled("web", 20, seconds=120)
     found = [n for n, p in pods("app=web").items() if p["spec"].get("nodeName") == bad]
