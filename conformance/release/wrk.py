@@ -30,7 +30,7 @@ STOCK = "/apis/apps/v1/namespaces/cafe/deployments"
 
 
 def merge(api, path, body):
-    code, answer = api.call("PATCH", path, body, content_type="application/merge-patch+json")
+    code, answer = api.call("PATCH", path, body, kind="application/merge-patch+json")
     if code // 100 != 2:
         fail(f"patch {path}: {code} {answer}")
     return answer

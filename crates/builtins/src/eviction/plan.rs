@@ -1,13 +1,13 @@
 //! What becomes of a pod by the state of its node.
 
-use api_core::{Node, Pod, lost};
+use api_core::{Node, Pod, drain, lost};
 use reconcile::{Action, Form, Note, Plan, Risk, Severity, Target};
 use serde_json::{Value, json};
 use stdx::Time;
 
 use crate::eviction::Observed;
 use crate::eviction::tolerance::{Stay, stay};
-use crate::kit::Leave;
+use crate::kit::{Leave, fence};
 use crate::node::ready;
 
 /// The operation under which pods are asked out of service.
@@ -80,15 +80,15 @@ fn delete(pod: &Pod, now: Time, plan: &mut Plan) {
             "message": "Taint manager: deleting due to NoExecute taint", "lastTransitionTime": now,
         });
         plan.act(status(pod, condition));
+        if drain::takes_part(pod) {
+            // Its deletion is fenced by the version that this write makes.
+            return;
+        }
     }
     let key = pod.metadata.key();
     let message = format!("Marking for deletion Pod {}/{}", key.namespace, key.name);
-    let action = Action::Delete {
-        target: Target::of(pod),
-        grace_seconds: None,
-        propagation: None,
-        risk: Risk::RemovePod,
-    };
+    let action =
+        Action::Delete { target: fence(pod), grace_seconds: None, propagation: None, risk: Risk::RemovePod };
     plan.act_noting(action, Note::new(Severity::Normal, "TaintManagerEviction", message));
 }
 

@@ -45,6 +45,12 @@ impl Leave {
     }
 }
 
+/// The fence of a deletion. A pod that takes part in the protocol is deleted in the version that was judged or not at all: its
+/// traffic may have come since. The version of any other is nobody's business.
+pub(crate) fn fence(pod: &Pod) -> Target {
+    if drain::takes_part(pod) { Target::at(pod) } else { Target::of(pod) }
+}
+
 /// Whether operation `id` has asked for the pod to leave.
 pub(crate) fn is_asked(pod: &Pod, id: &str) -> bool {
     drain::requests(pod).any(|other| other == id)

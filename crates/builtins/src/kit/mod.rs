@@ -6,7 +6,7 @@ mod names;
 mod order;
 
 pub(crate) use claim::{Claims, is_owner, owner_reference};
-pub(crate) use leave::{Leave, is_asked};
+pub(crate) use leave::{Leave, fence, is_asked};
 pub(crate) use names::{pod_name, template_hash};
 pub(crate) use order::doomed_first;
 

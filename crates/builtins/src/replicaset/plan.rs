@@ -9,7 +9,7 @@ use reconcile::{Action, Note, Plan, Risk, Severity, Target};
 use serde_json::{Value, json};
 use stdx::Time;
 
-use crate::kit::{self, Leave};
+use crate::kit::{self, Leave, fence};
 use crate::replicaset::{Observed, status};
 
 /// Pods created or deleted in one plan (as upstream).
@@ -132,12 +132,8 @@ fn delete(census: &Census, now: Time, plan: &mut Plan) {
 
 fn remove(pod: &Pod, plan: &mut Plan) {
     let message = format!("Deleted pod: {}", pod.metadata.name);
-    let action = Action::Delete {
-        target: Target::of(pod),
-        grace_seconds: None,
-        propagation: None,
-        risk: Risk::RemovePod,
-    };
+    let action =
+        Action::Delete { target: fence(pod), grace_seconds: None, propagation: None, risk: Risk::RemovePod };
     plan.act_noting(action, Note::new(Severity::Normal, "SuccessfulDelete", message));
 }
 

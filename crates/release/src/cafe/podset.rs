@@ -32,29 +32,35 @@ pub struct PodSet {
     pub is_terminating: bool,
     /// Pods that its own controller counts; unknown until it has seen this version of the set.
     pub counted: Option<i32>,
+    /// The revision of its own that it brings pods to, as its controller names it; empty where there is none.
+    pub update_revision: String,
 }
 
 impl PodSet {
     /// From an InPlaceSet.
     pub fn of_inplaceset(set: &InPlaceSet) -> PodSet {
         let strategy = &set.spec["strategy"];
-        PodSet::new(
+        let own = set.status.update_revision.clone();
+        let found = PodSet::new(
             set,
             &set.spec,
             count(&strategy["partition"], 0),
             (set.status.observed_generation, set.status.replicas),
-        )
+        );
+        PodSet { update_revision: own, ..found }
     }
 
     /// From a CloneSet.
     pub fn of_cloneset(set: &CloneSet) -> PodSet {
         let rolling = &set.spec["updateStrategy"]["rollingUpdate"];
-        PodSet::new(
+        let own = set.status.update_revision.clone();
+        let found = PodSet::new(
             set,
             &set.spec,
             count(&rolling["partition"], 0),
             (set.status.observed_generation, set.status.replicas),
-        )
+        );
+        PodSet { update_revision: own, ..found }
     }
 
     /// From a ReplicaSet.
@@ -79,6 +85,7 @@ impl PodSet {
             min_ready_seconds: count(&spec["minReadySeconds"], 0),
             template: spec["template"].clone(),
             is_terminating: meta.is_terminating(),
+            update_revision: String::new(),
             counted: (seen >= meta.generation).then_some(pods),
         }
     }

@@ -306,8 +306,13 @@ fn goes_back(view: &View<'_>) -> bool {
 /// The first pod that stops the release: of the new revision and failing, or not let go of in time by its traffic.
 fn failure(view: &View<'_>) -> Option<Failure> {
     let alive = view.cells.iter().filter(|c| !c.is_lost);
-    let mut members = alive.flat_map(|c| &c.members);
-    members.find_map(|m| {
+    let own = |c: &Cell<'_>| c.sets.first().map_or("", |s| s.update_revision.as_str()).to_owned();
+    let mut members = alive.flat_map(|c| c.members.iter().map(move |m| (m, own(c))));
+    members.find_map(|(m, revision)| {
+        if !m.is_updated && Policy::of(&m.pod) == Policy::RollBack && m.is_given_back(&revision) {
+            let message = format!("pod {}: its traffic has not ended within its deadline", m.name());
+            return Some(Failure { reason: "DrainOverdue", message, asks_back: true });
+        }
         if m.is_updated {
             let why = m.failure()?;
             let message = format!("pod {}: {why}", m.name());

@@ -9,7 +9,7 @@ use api_workload::names::cafe as words;
 use api_workload::{CafeDeploymentSpec, CafeDeploymentStatus, GroupCell, MovedQuota, PodSetType, UnitType};
 use stdx::Time;
 use workload_kit::drain::{Policy, Progress, progress};
-use workload_kit::podfact;
+use workload_kit::{gate, podfact};
 
 use super::podset::{Maker, PodSet};
 use super::{Observed, groups, moves};
@@ -105,6 +105,13 @@ impl Member {
             return None;
         }
         podfact::trouble(&self.pod).or_else(|| ended(&self.pod).filter(|_| !self.reports_old))
+    }
+
+    /// Whether its set gave it back to its traffic, which had not ended in time, instead of bringing it to this revision of
+    /// the set's own.
+    pub(super) fn is_given_back(&self, revision: &str) -> bool {
+        let refused = gate::refused(&self.pod);
+        !revision.is_empty() && refused.is_some_and(|r| workload_kit::revision::same(r, revision))
     }
 
     /// Traffic components that have not let go of it in time, and what its owner declared for this case.

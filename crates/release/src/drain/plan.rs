@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use api_core::{Pod, drain};
+use api_meta::{IntOrPercent, Round};
 use reconcile::{Action, Form, Note, Plan, Risk, Severity, Target};
 use serde_json::{Map, Value, json};
 use stdx::Time;
@@ -11,6 +12,7 @@ use workload_kit::drain as kit;
 use workload_kit::drain::{Policy, Progress};
 
 use super::Observed;
+use super::observe::Peer;
 
 /// Id of the operation that a cordon is.
 pub const CORDON: &str = "cordon";
@@ -46,11 +48,13 @@ fn cordon(seen: &Observed, now: Time, plan: &mut Plan) -> Option<Action> {
     if is_asked && !seen.is_cordoned {
         return Some(patch(pod, "", kit::withdraw(CORDON), Risk::None));
     }
-    if is_asked || !seen.is_cordoned || !drain::takes_part(pod) {
+    // Without traffic there is nothing to drain: as everywhere, a cordon then only keeps new pods away.
+    let has_traffic = drain::takes_part(pod) && drain::protections(pod).next().is_some();
+    if is_asked || !seen.is_cordoned || !has_traffic {
         return None;
     }
     if !may_leave(seen) {
-        let message = "held: its node is cordoned, but no other available pod of its owner would be left";
+        let message = "held: its node is cordoned, but as many pods of its owner are out of service as a cordon may take";
         plan.note(Note::new(Severity::Why, "Cordon", message));
         plan.wake_at(now + LOOK_EVERY);
         return None;
@@ -58,16 +62,24 @@ fn cordon(seen: &Observed, now: Time, plan: &mut Plan) -> Option<Action> {
     Some(patch(pod, "", kit::request(CORDON, CORDON, now), Risk::None))
 }
 
-/// Whether an available pod stays when this one and those that go before it have left. All pods of the owner that could
-/// leave are ranked by name, so that two looks at the same moment do not let both of the last two go.
+/// Of an owner's pods, how many may be out of service while a cordon takes another: a fifth, and one of few, never the last.
+const AWAY: IntOrPercent = IntOrPercent::Percent(20);
+
+/// Whether this pod may leave service now. All pods of the owner that could leave are ranked by name, so that two looks at the
+/// same moment do not let more than one pod go in one place.
 fn may_leave(seen: &Observed) -> bool {
     let pod = &*seen.pod;
     if !pod.is_ready() {
         return true;
     }
-    let serving = || seen.peers.iter().filter(|p| p.is_ready && !p.is_requested);
-    let before = serving().filter(|p| p.is_cordoned && p.name < pod.metadata.name).count();
-    before < serving().count()
+    let serves = |p: &Peer| p.is_ready && !p.is_requested;
+    let total = i32::try_from(seen.peers.len() + 1).unwrap_or(i32::MAX);
+    let away = seen.peers.iter().filter(|p| !serves(p)).count();
+    let before =
+        seen.peers.iter().filter(|p| serves(p) && p.is_cordoned && p.name < pod.metadata.name).count();
+    let others = seen.peers.iter().filter(|p| serves(p)).count();
+    let most = usize::try_from(AWAY.of(total, Round::Up)).unwrap_or(0);
+    away + before < most && before < others
 }
 
 /// Takes the pod out of service, and lets the operations go on when its traffic has ended.

@@ -5,6 +5,7 @@ mod plant;
 mod traffic;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -34,6 +35,10 @@ pub enum Turn {
     Broken,
     /// A person goes back after the first group.
     RolledBack,
+    /// A person goes back when most pods are through.
+    RolledBackLate,
+    /// Traffic hangs: the pods' deadline passes, and their policy takes the release back.
+    StuckTraffic,
 }
 
 /// What is simulated. Equal plans give equal outcomes.
@@ -49,6 +54,8 @@ pub struct CafePlan {
     pub is_beta: bool,
     /// A person confirms each group.
     pub is_confirmed: bool,
+    /// Pods that stay available in each cell, where the user says so.
+    pub cell_min: Option<usize>,
     /// `InPlaceSet`, `CloneSet` or `ReplicaSet`.
     pub pod_set: &'static str,
     /// What happens in the middle.
@@ -79,6 +86,7 @@ impl CafePlan {
             batch: [2, 4, 3][pick(3)],
             is_beta: pick(3) > 0,
             is_confirmed: pick(2) == 0,
+            cell_min: None,
             pod_set: ["InPlaceSet", "InPlaceSet", "InPlaceSet", "CloneSet", "ReplicaSet"][pick(5)],
             turn: [Turn::Plain, Turn::Plain, Turn::ChangeOfMind, Turn::Broken, Turn::RolledBack][pick(5)],
             cells,
@@ -114,7 +122,10 @@ impl CafePlan {
         let cells: BTreeMap<String, usize> =
             self.cells.iter().enumerate().map(|(i, wanted)| (name(i), *wanted)).collect();
         // A group is spread over the cells by their size; one pod more is rounding.
-        let share = |wanted: &usize| (self.batch * wanted).div_ceil(total).max(1);
+        let share = |wanted: &usize| match self.cell_min {
+            Some(least) => wanted.saturating_sub(least),
+            None => (self.batch * wanted).div_ceil(total).max(1),
+        };
         let nodes = (0..self.nodes()).map(|n| (format!("sim-{n}"), self.cell_of(n)));
         Shape {
             shares: cells.iter().map(|(cell, wanted)| (cell.clone(), share(wanted))).collect(),
@@ -169,6 +180,7 @@ struct Story {
     person: Dice,
     /// When the person gets round to confirming.
     confirms_at: Option<Duration>,
+    is_stuck: Arc<AtomicBool>,
 }
 
 impl Story {
@@ -184,7 +196,8 @@ impl Story {
         let audit = CafeAudit::new(plan.shape(), setup.clock, requests.clone());
         let stage = Stage::new(setup, Arc::new(Mutex::new(audit)), plan.crashes_max, plan.time_max);
         let person = Dice::new(plan.seed, 3);
-        let mut story = Story { plan: plan.clone(), stage, requests, person, confirms_at: None };
+        let is_stuck = Arc::default();
+        let mut story = Story { plan: plan.clone(), stage, requests, person, confirms_at: None, is_stuck };
         let took = match story.tell().await {
             Ok(took) => took,
             Err(e) => {
@@ -282,9 +295,18 @@ impl Story {
                 self.until("went back", |audit| audit.has_converged(&image("v1"))).await?;
                 Ok("v1")
             }
-            Turn::RolledBack => {
+            Turn::StuckTraffic => {
+                self.is_stuck.store(true, Ordering::Relaxed);
                 self.want("v2").await?;
-                self.until("begun", |audit| audit.touched() > 0).await?;
+                self.until_back().await?;
+                self.is_stuck.store(false, Ordering::Relaxed);
+                self.until("went back", |audit| audit.has_converged(&image("v1"))).await?;
+                Ok("v1")
+            }
+            Turn::RolledBack | Turn::RolledBackLate => {
+                let few = if self.plan.turn == Turn::RolledBack { 0 } else { self.plan.replicas() / 2 };
+                self.want("v2").await?;
+                self.until("begun", |audit| audit.touched() > few).await?;
                 self.audit().begin_release(&image("v1"));
                 let back = json!({"metadata": {"annotations": {"knarr.dev/rollback-to": "previous"}}});
                 insist(&self.user(), &CAFES, KEY, Write::Patch(Patch::Merge(back))).await?;
@@ -404,6 +426,7 @@ impl Story {
             requests: self.requests.clone(),
             namespace: NAMESPACE,
             labels: format!("app={NAME}"),
+            is_stuck: self.is_stuck.clone(),
             is_hasty: self.plan.plant == Some(CafePlant::HastyTraffic),
         };
         setup.executor.spawn(ONLOOKERS, Box::pin(traffic.run()));
@@ -413,10 +436,19 @@ impl Story {
     fn object(&self) -> Value {
         let plan = &self.plan;
         let cells = &CELLS[..plan.cells.len()];
+        let mut annotations = json!({"knarr.dev/sim-fail-pull": image("bad")});
+        if plan.turn == Turn::StuckTraffic {
+            annotations["knarr.dev/drain-deadline-seconds"] = json!("8");
+            annotations["knarr.dev/drain-deadline-policy"] = json!("RollBack");
+        }
+        let mut own = json!({"knarr.dev/on-failure": "RollBack"});
+        if let Some(least) = plan.cell_min {
+            own["knarr.dev/cell-min-available"] = json!(least.to_string());
+        }
         let fixed: BTreeMap<&str, usize> = cells.iter().copied().zip(plan.cells.iter().copied()).collect();
         json!({
             "apiVersion": "apps.cafe.cloud.alipay.com/v1alpha1", "kind": "CafeDeployment",
-            "metadata": {"name": NAME, "namespace": NAMESPACE, "annotations": {"knarr.dev/on-failure": "RollBack"}},
+            "metadata": {"name": NAME, "namespace": NAMESPACE, "annotations": own},
             "spec": {
                 "replicas": plan.replicas(),
                 "podSetType": plan.pod_set,
@@ -424,7 +456,7 @@ impl Story {
                 "template": {
                     "metadata": {
                         "labels": {"app": NAME},
-                        "annotations": {"knarr.dev/sim-fail-pull": image("bad")},
+                        "annotations": annotations,
                     },
                     "spec": {"containers": [{
                         "name": "main", "image": image("v1"),

@@ -19,14 +19,12 @@ pub enum CafePlant {
     EarlyGate,
     /// Sets take every gate for closed: pods are changed in service.
     NoGate,
-    /// The release counts pods that are ending as available.
-    EndingAvailable,
     /// The release counts sick pods as available.
     SickAvailable,
     /// The release counts pods that their traffic has not come back to as available.
     ForgottenTraffic,
-    /// Going back, the release forgets groups and cells.
-    WholeRollback,
+    /// Going back, the release forgets the minimum of cells.
+    ForgottenMinimum,
     /// Every group counts as confirmed.
     ConfirmedTwice,
     /// Nobody is asked to confirm.
@@ -50,10 +48,9 @@ pub(crate) fn rows(plant: Option<CafePlant>) -> Vec<Row> {
         Some(CafePlant::EarlyGate) => sets::<EarlyGate>(),
         Some(CafePlant::NoGate) => sets::<NoGate>(),
         Some(CafePlant::ForgottenPartition) => sets::<ForgottenPartition>(),
-        Some(CafePlant::EndingAvailable) => vec![Row::of::<BentCafe<EndingAvailable>>()],
         Some(CafePlant::SickAvailable) => vec![Row::of::<BentCafe<SickAvailable>>()],
         Some(CafePlant::ForgottenTraffic) => vec![Row::of::<BentCafe<ForgottenTraffic>>()],
-        Some(CafePlant::WholeRollback) => vec![Row::of::<BentCafe<WholeRollback>>()],
+        Some(CafePlant::ForgottenMinimum) => vec![Row::of::<BentCafe<ForgottenMinimum>>()],
         Some(CafePlant::ConfirmedTwice) => vec![Row::of::<BentCafe<ConfirmedTwice>>()],
         Some(CafePlant::NeverAsked) => vec![Row::of::<BentCafe<NeverAsked>>()],
         Some(CafePlant::BlindToFailure) => vec![Row::of::<BentCafe<BlindToFailure>>()],
@@ -206,19 +203,6 @@ fn make_ready(pod: &mut Pod) {
     }
 }
 
-struct EndingAvailable;
-
-impl BendCafe for EndingAvailable {
-    fn bend(seen: &mut release::cafe::Observed) {
-        cafe_pods(seen, |pod| {
-            if pod.metadata.is_terminating() {
-                pod.metadata.deletion_timestamp = None;
-                make_ready(pod);
-            }
-        });
-    }
-}
-
 struct SickAvailable;
 
 impl BendCafe for SickAvailable {
@@ -237,17 +221,12 @@ impl BendCafe for ForgottenTraffic {
     }
 }
 
-struct WholeRollback;
+struct ForgottenMinimum;
 
-impl BendCafe for WholeRollback {
+impl BendCafe for ForgottenMinimum {
     fn bend(seen: &mut release::cafe::Observed) {
-        let is_rollback = seen.cafe.status.release.as_ref().is_some_and(|r| r.rollback)
-            || seen.cafe.metadata.annotations.contains_key(words::ROLLBACK_TO);
-        if let Ok(spec) = &mut seen.spec
-            && is_rollback
-        {
-            spec.strategy.batch_size = Some(spec.replicas);
-            spec.strategy.upgrade_type = api_workload::UpgradeType::Batch;
+        if seen.cafe.status.release.as_ref().is_some_and(|r| r.rollback) {
+            Arc::make_mut(&mut seen.cafe).metadata.annotations.remove(words::CELL_MIN_AVAILABLE);
         }
     }
 }

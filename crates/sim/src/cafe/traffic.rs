@@ -4,6 +4,7 @@
 //! the last one has ended. No crash of the plane reaches it, as none reaches the proxy of a real cluster.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -58,6 +59,8 @@ pub(crate) struct Traffic {
     pub(crate) requests: Requests,
     pub(crate) namespace: &'static str,
     pub(crate) labels: String,
+    /// While true, nothing is let go of: a component that hangs.
+    pub(crate) is_stuck: Arc<AtomicBool>,
     /// A bug: the finalizer comes off while requests are open.
     pub(crate) is_hasty: bool,
 }
@@ -95,7 +98,8 @@ impl Traffic {
             None => now,
         };
         self.requests.all().insert(uid.clone(), Until::Draining(end));
-        if is_protected && (end <= now || self.is_hasty) {
+        let is_stuck = self.is_stuck.load(Ordering::Relaxed);
+        if is_protected && !is_stuck && (end <= now || self.is_hasty) {
             self.release(pod, &finalizer).await;
         }
     }
