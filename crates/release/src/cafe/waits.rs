@@ -70,13 +70,17 @@ fn of_cell(view: &View<'_>, release: &Release, cell: &Cell<'_>) -> (&'static str
     if !unplaced.is_empty() {
         return ("NoRoom", format!("no node{in_cell} has room for {}", listed(&unplaced)));
     }
-    if let Some((name, who, overdue)) = cell.members.iter().find_map(|m| draining(m, view)) {
-        let (reason, verb) = if overdue {
-            ("DrainOverdue", "has not let go of")
-        } else {
-            ("Drain", "still sends requests to")
+    if let Some((name, who, drain)) = cell.members.iter().find_map(|m| draining(m, view)) {
+        return match drain {
+            Drain::Counted => ("Drain", format!("{who} still sends requests to pod {name}")),
+            Drain::Waited => (
+                "Drain",
+                format!(
+                    "the drain time of {who} for pod {name}: nobody counts requests, waited, not drained"
+                ),
+            ),
+            Drain::Overdue => ("DrainOverdue", format!("{who} has not let go of pod {name}")),
         };
-        return (reason, format!("{who} {verb} pod {name}"));
     }
     let behind: Vec<&str> = names(cell, |m| m.is_updated && !m.is_available);
     if let Some(member) = cell.members.iter().find(|m| m.is_updated && !m.is_available) {
@@ -99,12 +103,25 @@ fn names<'c>(cell: &'c Cell<'_>, is: impl Fn(&Member) -> bool) -> Vec<&'c str> {
     cell.members.iter().filter(|m| is(m)).map(Member::name).collect()
 }
 
-/// The pod, who still has traffic for it, and whether that is overdue.
-fn draining(member: &Member, view: &View<'_>) -> Option<(String, String, bool)> {
+/// How a pod's traffic comes to its end.
+enum Drain {
+    /// Its traffic counts what is open.
+    Counted,
+    /// Nobody counts: a time is waited.
+    Waited,
+    /// Its deadline has passed.
+    Overdue,
+}
+
+/// The pod, who still has traffic for it, and how that ends.
+fn draining(member: &Member, view: &View<'_>) -> Option<(String, String, Drain)> {
     let name = member.name().to_owned();
+    let is_waited = member.pod.metadata.annotations.contains_key(crate::waiter::LEFT);
     match progress(&member.pod, view.now) {
-        Progress::Draining { waits_for, .. } => Some((name, waits_for.join(", "), false)),
-        Progress::Overdue { waits_for, .. } => Some((name, waits_for.join(", "), true)),
+        Progress::Draining { waits_for, .. } => {
+            Some((name, waits_for.join(", "), if is_waited { Drain::Waited } else { Drain::Counted }))
+        }
+        Progress::Overdue { waits_for, .. } => Some((name, waits_for.join(", "), Drain::Overdue)),
         Progress::Free | Progress::InService => None,
     }
 }

@@ -18,6 +18,10 @@ use super::observe::Peer;
 pub const CORDON: &str = "cordon";
 /// Reason of a gate that this controller closed, and may open again.
 const REASON: &str = "Drain";
+/// Id of the operation that an eviction through the API server is.
+const EVICT: &str = "evict";
+/// Who evicts asks again every few seconds; a pod that nobody came for in this time after its drain goes back into service.
+const EVICTION_WAIT: Duration = Duration::from_secs(120);
 /// How often a pod asks again whether it may leave a cordoned node: its peers do not call it.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -28,7 +32,7 @@ pub fn plan(seen: &Observed, now: Time) -> Plan {
     if pod.is_finished() || pod.metadata.is_terminating() {
         return plan;
     }
-    if let Some(action) = cordon(seen, now, &mut plan) {
+    if let Some(action) = cordon(seen, now, &mut plan).or_else(|| abandoned(pod, now, &mut plan)) {
         plan.act(action);
         return plan;
     }
@@ -60,6 +64,19 @@ fn cordon(seen: &Observed, now: Time, plan: &mut Plan) -> Option<Action> {
         return None;
     }
     Some(patch(pod, "", kit::request(CORDON, CORDON, now), Risk::None))
+}
+
+/// Ends an eviction whose client has given up: the way has been free for long enough, and the pod is still there.
+fn abandoned(pod: &Pod, now: Time, plan: &mut Plan) -> Option<Action> {
+    let since = pod.metadata.labels.get(&format!("{}{EVICT}", drain::OPERATE))?.parse().ok()?;
+    let end = Time::from_micros(since) + EVICTION_WAIT;
+    if end > now {
+        plan.wake_at(end);
+        return None;
+    }
+    let message = "its eviction was asked for and not carried out: it goes back into service";
+    plan.note(Note::new(Severity::Warning, "EvictionAbandoned", message));
+    Some(patch(pod, "", kit::withdraw(EVICT), Risk::None))
 }
 
 /// Of an owner's pods, how many may be out of service while a cordon takes another: a fifth, and one of few, never the last.

@@ -110,6 +110,21 @@ fn a_cordon_drains_a_fifth_of_an_owners_pods_and_ends_with_it() {
 }
 
 #[test]
+fn a_pod_that_nobody_came_for_after_its_drain_goes_back_into_service() {
+    let mut bench = bench(drain::INPLACE_READY);
+    edit(&mut bench, "a", |p| {
+        p["metadata"]["labels"] = json!({format!("{}evict", drain::OPERATING): "1"});
+        p["metadata"]["finalizers"] = json!([]);
+    });
+    settle(&mut bench);
+    assert_eq!(bench.plan::<Controller>(&key("a")).unwrap().wake, Some(bench.now + Duration::from_secs(120)));
+    assert_eq!(told(&bench, "a", drain::INPLACE_READY), "operate/evict operating/evict gate=False Drain");
+    bench.pass(120);
+    settle(&mut bench);
+    assert_eq!(told(&bench, "a", drain::INPLACE_READY), " gate=True");
+}
+
+#[test]
 fn two_looks_at_once_do_not_let_both_of_the_last_two_go() {
     let mut bench = bench(drain::SERVICE_READY);
     put(&mut bench, "b", drain::SERVICE_READY);

@@ -592,6 +592,18 @@ fn a_group_is_done_when_the_traffic_of_its_pods_is_back() {
 }
 
 #[test]
+fn where_nobody_counts_requests_the_status_says_waited_not_drained() {
+    let mut cluster = ready(Kind::InPlace, beta(4, 2));
+    cluster.image("web:2");
+    cluster.settle();
+    let (now, finalizers) = (cluster.bench.now, json!([drain::protection_of("web")]));
+    let left = json!({release::waiter::LEFT: json!({"web": now}).to_string()});
+    protect(&mut cluster, "web-cella-1", "False", now, &finalizers, &left);
+    cluster.settle();
+    expect_test::expect!["RollingOut 1/2: CellA 0/2 updated, 1 available; CellB 0/2 updated, 2 available (Drain) the drain time of web for pod web-cella-1: nobody counts requests, waited, not drained"].assert_eq(&cluster.line());
+}
+
+#[test]
 fn a_drain_that_is_overdue_takes_the_release_back_when_the_pod_says_so() {
     let mut cluster = ready(Kind::InPlace, beta(4, 2));
     cluster.image("web:2");
