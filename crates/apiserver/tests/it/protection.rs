@@ -15,6 +15,7 @@ async fn serving(w: &World, name: &str, protections: &[&str]) {
     let mut one = pod(name);
     one["spec"]["nodeName"] = json!("n");
     one["spec"]["readinessGates"] = json!([{"conditionType": GATE}]);
+    one["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "10m"}});
     let names = protections.iter().map(|p| format!("prot.podopslifecycle.kusionstack.io/{p}"));
     one["metadata"]["finalizers"] = json!(names.collect::<Vec<_>>());
     w.post(PODS, one).await.created();
@@ -330,4 +331,16 @@ async fn an_unavailable_budget_protects_only_pods_that_serve_against_what_it_nam
     close_gate(&w, "b", "2100-01-01T00:00:00Z").await;
     evict(&w, "b", "").await.created();
     w.delete(&format!("{PODS}/a"), Value::Null).await.ok();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unavailable_budget_holds_resizes_where_it_names_them() {
+    let resize = json!({"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "20m"}}}]}});
+    let w = under_budget(json!(["RESIZE"])).await;
+    judged(&w, 0).await;
+    let message = w.patch(&format!("{PODS}/a/resize"), "strategic", resize.clone()).await.refused(403);
+    assert!(message.contains("the unavailable budget p keeps 1 of 2 pods available"), "{message}");
+    let w = under_budget(json!([])).await;
+    judged(&w, 0).await;
+    w.patch(&format!("{PODS}/a/resize"), "strategic", resize).await.ok();
 }
