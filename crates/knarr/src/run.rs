@@ -79,7 +79,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     }
     if args.roles.contains(&Role::Console) {
         let listen = args.board.console_listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-        let token: String = stdx::uid(&*env.rng).replace('-', "");
+        let dir = args.server.data_dir.clone().unwrap_or_else(crate::home::default_dir);
+        pki::make_dir(&dir)?;
+        let token = pki::token(&dir.join("board.token"))?;
         let at = (listen, token.as_str());
         let link = roles::start_board(client.named(roles::CONSOLE), &env, at, None, stopped.clone()).await?;
         eprintln!("board: {link}");
