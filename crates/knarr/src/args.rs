@@ -64,6 +64,17 @@ pub(crate) struct Server {
     pub(crate) token_auth_file: Option<PathBuf>,
 }
 
+/// A name that becomes a node's label, and for cells a directory: as Kubernetes wants values of labels.
+fn label_value(text: &str) -> Result<String, String> {
+    let is_end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    let fits = text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    if fits && text.len() <= 63 && is_end(text.chars().next()) && is_end(text.chars().last()) {
+        return Ok(text.to_owned());
+    }
+    Err("use up to 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit"
+        .to_owned())
+}
+
 /// Which nodes to run.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Nodes {
@@ -77,13 +88,13 @@ pub(crate) struct Nodes {
     #[arg(long, value_name = "FILE")]
     pub(crate) catalogue: Option<PathBuf>,
     /// Cells to spread the nodes over
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = label_value)]
     pub(crate) cells: Vec<String>,
     /// Seconds after which a process node that was not heard of counts as lost; its heartbeats follow. Simulated nodes: at least 40
     #[arg(long, value_name = "SECONDS", default_value_t = 40, value_parser = clap::value_parser!(u32).range(2..))]
     pub(crate) node_grace_period: u32,
     /// Zones to spread the nodes over
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = label_value)]
     pub(crate) zones: Vec<String>,
 }
 
@@ -93,4 +104,18 @@ pub(crate) struct Board {
     /// Address of the board (role console) [default: a free port of 127.0.0.1, kept]
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) console_listen: Option<SocketAddr>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_cells_are_values_of_labels() {
+        assert_eq!(label_value("CellA"), Ok("CellA".to_owned()));
+        let long = "a".repeat(64);
+        for bad in ["", "/etc", "../x", ".hidden", "a b", "a/", long.as_str()] {
+            assert!(label_value(bad).is_err(), "{bad}");
+        }
+    }
 }
