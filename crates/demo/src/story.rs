@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use crate::cluster::{Cluster, Load};
-use crate::facts::{CafeDeployment, CafeSeen, Chronicle, Fact, Mark, Micros, Phase, World};
+use crate::facts::{CafeDeployment, CafeSeen, Chronicle, Entry, Fact, Mark, Micros, Phase, World};
 use crate::judge::{Rules, Verdict, judge};
 use crate::objects::{self, NAMESPACE, PORT, SERVICES};
 use crate::screen::Screen;
@@ -59,6 +59,8 @@ const SOON: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(400);
 /// Traffic that is watched before and after a step's own acts.
 const CALM: Duration = Duration::from_secs(1);
+/// Times that a control whose release lost nothing goes back and is released again.
+const CONTROL_REPEATS_MAX: usize = 3;
 /// How long the control plane stays away.
 const AWAY: Duration = Duration::from_secs(3);
 const DRAW_EVERY: Duration = Duration::from_millis(100);
@@ -153,9 +155,7 @@ impl<'a> Story<'a> {
     }
 
     async fn release(&mut self, id: StepId) -> anyhow::Result<()> {
-        self.apply(id).await?;
-        self.rolled_out(id).await?;
-        self.pause(CALM).await
+        self.change(id.step().app, id.step().version).await
     }
 
     async fn broken(&mut self) -> anyhow::Result<()> {
@@ -199,10 +199,32 @@ impl<'a> Story<'a> {
         let app = id.step().app;
         self.start_load(app).await?;
         self.pause(CALM).await?;
-        self.apply(id).await?;
-        self.rolled_out(id).await?;
-        self.pause(CALM).await?;
+        self.change(app, id.step().version).await?;
+        // What is lost without an agreement is chance: there and back again, until chance has struck or was asked enough.
+        for _ in 0..CONTROL_REPEATS_MAX {
+            if self.has_failed(app) {
+                break;
+            }
+            self.screen.note("no request failed by chance: back and once more");
+            self.change(app, "v1").await?;
+            self.change(app, id.step().version).await?;
+        }
         self.finish_load(app).await
+    }
+
+    /// Releases a version, and watches its traffic for a moment longer.
+    async fn change(&mut self, app: &'static str, version: &'static str) -> anyhow::Result<()> {
+        objects::apply(&self.client, &objects::released(&self.objects, app, version)?).await?;
+        let replicas = self.rules.replicas;
+        let is_done = move |w: &World| is_rolled_out(w, app, version, replicas);
+        self.roll(&format!("all pods of {app} serve {version}"), is_done).await?;
+        self.pause(CALM).await
+    }
+
+    /// Whether any request to an application has failed.
+    fn has_failed(&self, app: &str) -> bool {
+        let is_failure = |e: &Entry| matches!(&e.fact, Fact::Load(a, load::Line::Failure(_)) if a == app);
+        self.chronicle.entries().iter().any(is_failure)
     }
 
     async fn cell_death(&mut self) -> anyhow::Result<()> {
