@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use api_client::{Client, Patch, WriteOptions};
 use api_meta::Resource;
+use api_workload::names::cafe;
 use apiserver::{ApiServer, Rule, User};
 use controller_host::{Clients, Handle, Host, HostConfig};
 use reconcile::{AllowAll, Permission, Permit, Row};
@@ -20,8 +21,6 @@ use crate::args::{Nodes, Role};
 pub(crate) const SCHEDULER: &str = "scheduler";
 /// Name of the simulated nodes as a component.
 pub(crate) const NODE_SIM: &str = "node-sim";
-/// API group of CafeDeployments.
-const CAFE: &str = "apps.cafe.cloud.alipay.com";
 /// Name of the board.
 pub(crate) const CONSOLE: &str = "console";
 /// Name of the proxy.
@@ -113,7 +112,7 @@ pub(crate) fn rules() -> Vec<(String, Vec<Rule>)> {
         CONSOLE.to_owned(),
         vec![
             rule("", &["pods", "nodes", "events"], &read),
-            rule(CAFE, &["cafedeployments"], &["get", "list", "watch", "patch"]),
+            rule(cafe::GROUP, &["cafedeployments"], &["get", "list", "watch", "patch"]),
         ],
     ));
     out.push((

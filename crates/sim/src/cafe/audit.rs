@@ -53,8 +53,7 @@ struct Life {
     ip: String,
     cell: String,
     image: String,
-    instance: String,
-    /// Image that the instance was seen running with.
+    /// Image that its process was seen running.
     ran: String,
     protected: bool,
     gate: String,
@@ -240,7 +239,6 @@ impl Life {
             self.image.clone_from(&main.image);
         }
         if let Some(status) = pod.status.container_statuses.first() {
-            self.instance.clone_from(&status.container_id);
             self.ran.clone_from(&status.image);
         }
         self.protected = drain::protections(pod).next().is_some();

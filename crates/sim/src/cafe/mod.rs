@@ -141,10 +141,9 @@ impl CafePlan {
         self.cells.len() * NODES_PER_CELL
     }
 
-    /// Simulated nodes are dealt to the cells in turn, shifted by one each round.
+    /// Simulated nodes are dealt to the cells in turn.
     fn cell_of(&self, node: usize) -> String {
-        let turn = 0;
-        CELLS[(node + turn) % self.cells.len()].to_owned()
+        CELLS[node % self.cells.len()].to_owned()
     }
 }
 
