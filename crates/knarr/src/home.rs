@@ -74,10 +74,12 @@ impl Home {
         self.save()
     }
 
-    /// A free port on 127.0.0.1 for `purpose`, found at first use and kept.
-    pub(crate) fn port(&mut self, purpose: &str) -> anyhow::Result<SocketAddr> {
+    /// A port on 127.0.0.1 for `purpose`, found at first use and kept as long as nobody else has it. `is_held`: by ourselves.
+    pub(crate) fn port(&mut self, purpose: &str, is_held: bool) -> anyhow::Result<SocketAddr> {
         let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        if let Some(port) = self.kept.ports.get(purpose) {
+        if let Some(port) = self.kept.ports.get(purpose)
+            && (is_held || std::net::TcpListener::bind(at(*port)).is_ok())
+        {
             return Ok(at(*port));
         }
         let found = std::net::TcpListener::bind(at(0)).and_then(|l| l.local_addr());
@@ -177,6 +179,19 @@ mod tests {
         home.keep_listen(bound).unwrap();
         let home = Home::open(&dir).unwrap();
         assert_eq!((home.listen(Some(any)), home.listen(None)), (bound, bound));
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_port_that_somebody_else_has_is_found_anew() {
+        let dir = scratch("ports");
+        let mut home = Home::open(&dir).unwrap();
+        let first = home.port("board", false).unwrap();
+        assert_eq!(home.port("board", false).unwrap(), first);
+        let other = std::net::TcpListener::bind(first).unwrap();
+        assert_eq!(home.port("board", true).unwrap(), first);
+        assert_ne!(home.port("board", false).unwrap(), first);
+        drop(other);
         fs::remove_dir_all(dir).unwrap();
     }
 

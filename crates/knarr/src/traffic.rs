@@ -42,6 +42,11 @@ pub(crate) struct Wanted {
     pub(crate) status: SocketAddr,
 }
 
+/// Whether the proxy of an earlier start still runs.
+pub(crate) fn is_running(dir: &Path) -> bool {
+    Companion::find(dir, RECORD).is_some()
+}
+
 impl Wanted {
     async fn ensure(&self, env: &Env) -> anyhow::Result<Companion> {
         let path = |p: &Path| p.to_string_lossy().into_owned();

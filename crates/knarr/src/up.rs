@@ -168,7 +168,8 @@ async fn proxy(
     if !roles.contains(&Role::Proxy) {
         return Ok((None, None));
     }
-    let status = plane.home.port("proxy")?;
+    let dir = plane.home.path("proxy");
+    let status = plane.home.port("proxy", traffic::is_running(&dir))?;
     let wanted =
         traffic::Wanted { kubeconfig: plane.proxy_kubeconfig.clone(), dir: plane.home.path("proxy"), status };
     Ok((Some(wanted.keep(env, stopped).await?), Some(status)))
@@ -188,7 +189,7 @@ async fn board(
     }
     let listen = match args.board.console_listen {
         Some(listen) => listen,
-        None => plane.home.port("board")?,
+        None => plane.home.port("board", false)?,
     };
     let token = pki::token(&plane.home.path("pki/board.token"))?;
     roles::start_board(plane.client(roles::CONSOLE), env, (listen, &token), traffic, stopped).await.map(Some)
