@@ -46,18 +46,8 @@ impl Process {
 
     /// Whether the process of the record still runs.
     pub(crate) fn is_alive(&self) -> bool {
-        started(self.pid) == Some(self.ticks)
+        os::start_ticks(self.pid) == Some(self.ticks)
     }
-}
-
-/// Start time of a living process, in clock ticks since boot (field 22 of /proc/PID/stat); the dead do not count.
-fn started(pid: i32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut after_name = stat.rsplit_once(')')?.1.split_whitespace();
-    if matches!(after_name.next()?, "Z" | "X") {
-        return None;
-    }
-    after_name.nth(18)?.parse().ok()
 }
 
 /// The processes whose records lie below a directory, those that would start others again first: agents, shims, containers.
@@ -116,7 +106,7 @@ mod tests {
         let dir = scratch("same");
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
-        let ticks = started(pid).unwrap();
+        let ticks = os::start_ticks(pid).unwrap();
         let other = Process { pid, ticks: ticks + 1 };
         assert!(!other.signal(Signal::KILL), "another process has got the pid since");
         assert!(child.try_wait().unwrap().is_none());

@@ -87,7 +87,7 @@ impl Companion {
 
 impl Record {
     fn is_alive(&self) -> bool {
-        started(self.pid) == Some(self.started)
+        os::start_ticks(self.pid) == Some(self.started)
     }
 
     fn signal(&self, signal: rustix::process::Signal) {
@@ -110,16 +110,6 @@ impl Record {
     }
 }
 
-/// Start time of a living process, in clock ticks since boot (field 22 of /proc/PID/stat); zombies do not count.
-fn started(pid: i32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut after_name = stat.rsplit_once(')')?.1.split_whitespace();
-    if after_name.next()? == "Z" {
-        return None;
-    }
-    after_name.nth(18)?.parse().ok()
-}
-
 fn start(dir: &Path, name: &str, words: &[String]) -> anyhow::Result<Record> {
     let program = std::env::current_exe().context("find the program itself")?;
     let log_path = dir.join(format!("{name}.log"));
@@ -129,7 +119,7 @@ fn start(dir: &Path, name: &str, words: &[String]) -> anyhow::Result<Record> {
     command.args(words).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     let mut child = command.spawn().with_context(|| format!("start {} {name}", program.display()))?;
     let pid = i32::try_from(child.id())?;
-    let started = started(pid)
+    let started = os::start_ticks(pid)
         .with_context(|| format!("the process {name} ended at once; see {}", log_path.display()))?;
     // Its end is noticed by pid; this thread only keeps it from becoming a zombie.
     std::thread::Builder::new().name("companion".into()).spawn(move || child.wait())?;

@@ -3,20 +3,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-/// Start time of a process in clock ticks since boot; nothing when there is none, or only its remains.
-pub(crate) fn start_ticks(pid: i32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields = fields(&stat)?;
-    if fields[0] == "Z" || fields[0] == "X" {
-        return None;
-    }
-    // Field 22 of proc_pid_stat(5); `fields` begins with field 3.
-    fields.get(19)?.parse().ok()
-}
-
 /// Whether the process that was started then still runs.
 pub(crate) fn is_alive(pid: i32, ticks: u64) -> bool {
-    pid > 0 && start_ticks(pid) == Some(ticks)
+    pid > 0 && os::start_ticks(pid) == Some(ticks)
 }
 
 /// Fields from the third on: the name before them may hold anything.
@@ -80,7 +69,7 @@ mod tests {
     #[test]
     fn this_process_is_alive_and_another_start_is_not() {
         let pid = i32::try_from(std::process::id()).unwrap();
-        let ticks = start_ticks(pid).unwrap();
+        let ticks = os::start_ticks(pid).unwrap();
         assert!(is_alive(pid, ticks));
         assert!(!is_alive(pid, ticks + 1));
     }

@@ -94,9 +94,9 @@ fn run(dir: &InstanceDir) -> io::Result<()> {
     let started = now().micros();
     let record = StartRecord {
         pid,
-        ticks: procfs::start_ticks(pid).unwrap_or(0),
+        ticks: os::start_ticks(pid).unwrap_or(0),
         shim_pid: own,
-        shim_ticks: procfs::start_ticks(own).unwrap_or(0),
+        shim_ticks: os::start_ticks(own).unwrap_or(0),
         started_micros: started,
     };
     records::write(&dir.start(), &record)?;

@@ -68,6 +68,18 @@ impl Spawn for Tokio {
     }
 }
 
+/// Start time of a living process in clock ticks since boot, which tells it from a later process of the same pid; nothing when
+/// there is none, or only its remains. Field 22 of proc_pid_stat(5).
+pub fn start_ticks(pid: i32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before the last parenthesis may hold anything; field 3, the state, comes after it.
+    let mut after_name = stat.rsplit_once(')')?.1.split_whitespace();
+    if matches!(after_name.next()?, "Z" | "X") {
+        return None;
+    }
+    after_name.nth(18)?.parse().ok()
+}
+
 /// The real environment.
 pub fn env() -> Env {
     Env {
@@ -81,6 +93,14 @@ pub fn env() -> Env {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_living_process_has_a_start_and_one_that_never_was_has_none() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert!(start_ticks(own).is_some_and(|ticks| ticks > 0));
+        assert_eq!(start_ticks(own), start_ticks(own));
+        assert_eq!(start_ticks(-1), None);
+    }
 
     #[test]
     fn two_generators_differ() {
