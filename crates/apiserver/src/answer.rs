@@ -7,6 +7,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
 use crate::refuse::{self, Outcome, Refusal, internal};
+use crate::represent;
 use crate::request::Form;
 use crate::yaml;
 
@@ -24,6 +25,7 @@ pub(crate) fn tree(code: u16, form: Form, tree: &Value) -> Outcome<Response> {
         Form::Json => serde_json::to_vec(tree).map_err(internal)?,
         Form::Pretty => pretty(tree)?,
         Form::Yaml => yaml::document(tree).into_bytes(),
+        Form::Protobuf => represent::protobuf::tree(tree)?,
     };
     Ok(full(code, form.media_type(), body))
 }

@@ -12,8 +12,8 @@
 //!
 //! What is absent: controllers, garbage collection and everything else that acts without being asked (but for events, which
 //! end after an hour, and definitions, which become served); admission webhooks and policies, quotas, limit ranges, RBAC;
-//! exec, attach, port-forward and proxy; tokens of service accounts; answers in protobuf (requests are read); queues by
-//! priority (requests in flight are bounded, no more). Kinds that nothing here acts on are stored with a warning.
+//! exec, attach, port-forward and proxy; tokens of service accounts; queues by priority (requests in flight are bounded, no
+//! more). Kinds that nothing here acts on are stored with a warning.
 
 mod alloc;
 mod answer;

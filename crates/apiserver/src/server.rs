@@ -18,7 +18,8 @@ use crate::metrics::Metrics;
 use crate::pipeline;
 use crate::refuse::Outcome;
 use crate::registry::{ConvertFn, Facts, Registry, Served, Snapshot};
-use crate::request::{Accept, Form, Query, Target};
+use crate::represent;
+use crate::request::{Accept, Form, Offer, Query, Target};
 use crate::who::{Authorizer, User};
 
 /// Answers paths that describe the API: discovery, OpenAPI.
@@ -142,6 +143,7 @@ pub struct ApiServer {
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
     pub(crate) addresses: Addresses,
+    pub(crate) encoded: represent::Encoded,
     pub(crate) reads: Semaphore,
     pub(crate) writes: Semaphore,
     audit_ids: AtomicU64,
@@ -157,6 +159,7 @@ impl ApiServer {
             reads: Semaphore::new(config.limits.reads_max),
             writes: Semaphore::new(config.limits.writes_max),
             metrics: Metrics::default(),
+            encoded: represent::Encoded::default(),
             audit_ids: AtomicU64::new(1),
             figures: Mutex::default(),
             protected: Mutex::default(),
@@ -227,11 +230,10 @@ impl ApiServer {
         let started = self.env.now();
         let (head, body) = request.into_parts();
         let mut call = Call::new(self.clone(), user, head, body);
-        let form = call.accept.as_ref().map_or(Form::Json, |a| a.form);
         let outcome = pipeline::run(&mut call).await;
         let mut response = match outcome {
             Ok(response) => response,
-            Err(refusal) => answer::refusal(&refusal, form),
+            Err(refusal) => answer::refusal(&refusal, call.refusal_form()),
         };
         let warnings = std::mem::take(&mut *call.warnings());
         answer::warn(response.headers_mut(), &warnings);
@@ -270,14 +272,20 @@ pub(crate) struct Call {
     warnings: Mutex<Vec<String>>,
 }
 
+/// What the client accepts.
+fn accepted(head: &Parts) -> &str {
+    head.headers.get(http::header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default()
+}
+
 impl Call {
     fn new(server: Arc<ApiServer>, user: User, head: Parts, body: Bytes) -> Call {
         let target = Target::parse(head.uri.path());
         let query = Query::parse(head.uri.query().unwrap_or_default());
         let verb = target.verb(&head.method, query.flag("watch"));
-        let wanted = head.headers.get(http::header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        let accept = Accept::choose(wanted, query.flag("pretty"));
         let snapshot = server.registry.snapshot();
+        let served = snapshot.get(&target.group, &target.version, &target.resource);
+        let offer = if served.is_some_and(|s| s.is_custom()) { Offer::Custom } else { Offer::Builtin };
+        let accept = Accept::choose(accepted(&head), query.flag("pretty"), offer);
         Call { server, user, head, body, target, query, verb, accept, snapshot, warnings: Mutex::default() }
     }
 
@@ -317,6 +325,11 @@ impl Call {
     /// A header as text; empty when absent.
     pub(crate) fn header(&self, name: http::HeaderName) -> &str {
         self.head.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The form of a refusal.
+    fn refusal_form(&self) -> Form {
+        Accept::of_refusal(accepted(&self.head), self.query.flag("pretty"))
     }
 
     /// The form of the answer; refused when the client accepts none that we have.

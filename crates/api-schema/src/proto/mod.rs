@@ -4,18 +4,23 @@
 //! "k8s\0" runtime.Unknown{ typeMeta, raw, contentEncoding, contentType } --open--> raw --decode--> tree
 //! ```
 //!
+//! The way out is a translation of text: a stored body becomes a message without a tree between ([`transcode`]).
+//!
 //! Decoding gives the raw tree: zero values that Go always writes are still in it, `check_fields` drops them.
 //! Encoding leaves out what the tree does not have; Go reads an absent field as its zero.
 
 mod decode;
 mod encode;
+mod frame;
+mod slot;
 mod wire;
 
 pub use decode::decode;
-pub use encode::encode;
+pub use encode::{encode, transcode};
+pub use frame::{field, field_length, frame, seal, seal_around};
 pub use wire::ProtoError;
 
-use wire::{Cursor, put_bytes};
+use wire::Cursor;
 
 /// First bytes of every protobuf body.
 pub const MAGIC: [u8; 4] = *b"k8s\0";
@@ -56,17 +61,4 @@ pub fn open(bytes: &[u8]) -> Result<Envelope<'_>, ProtoError> {
         }
     }
     Ok(envelope)
-}
-
-/// Puts the wrapper on.
-pub fn seal(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
-    let mut meta = Vec::new();
-    put_bytes(&mut meta, 1, api_version.as_bytes());
-    put_bytes(&mut meta, 2, kind.as_bytes());
-    let mut out = MAGIC.to_vec();
-    put_bytes(&mut out, 1, &meta);
-    put_bytes(&mut out, 2, raw);
-    put_bytes(&mut out, 3, b"");
-    put_bytes(&mut out, 4, b"");
-    out
 }

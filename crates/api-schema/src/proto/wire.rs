@@ -148,3 +148,25 @@ pub(super) fn put_double(out: &mut Vec<u8>, tag: u32, n: f64) {
     put_varint(out, u64::from(tag) << 3 | 1);
     out.extend_from_slice(&n.to_bits().to_le_bytes());
 }
+
+/// Writes a field of which only the end tells how long it is.
+pub(super) fn put_nested<E>(
+    out: &mut Vec<u8>,
+    tag: u32,
+    body: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
+    put_varint(out, u64::from(tag) << 3 | 2);
+    // One byte is enough for most; a longer length moves the body, which costs less than a buffer of its own.
+    let at = out.len();
+    out.push(0);
+    body(out)?;
+    let length = out.len() - at - 1;
+    let mut head = Vec::with_capacity(5);
+    put_varint(&mut head, length as u64);
+    if let [only] = head.as_slice() {
+        out[at] = *only;
+        return Ok(());
+    }
+    out.splice(at..=at, head);
+    Ok(())
+}

@@ -20,6 +20,8 @@ use http::header::ACCEPT;
 use serde_json::Value;
 
 use crate::registry::Snapshot;
+use crate::represent::protobuf;
+use crate::request::{Accept, Form, Offer};
 use crate::server::Documents;
 
 pub(crate) use reply::{json, not_found_text, reply, tagged};
@@ -82,17 +84,23 @@ fn accept(request: &Request) -> &str {
     request.headers().get(ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default()
 }
 
-/// A document as JSON, or as YAML for who asks for that alone.
+/// A document as JSON, or in the form that the client would rather have.
 fn form(request: &Request, document: &Value) -> Response {
     form_with(request, 200, document)
 }
 
 fn form_with(request: &Request, code: u16, document: &Value) -> Response {
-    if accept(request).trim() == "application/yaml" {
-        let text = serde_yaml_ng::to_string(document).unwrap_or_default();
-        return reply(code, "application/yaml", text);
+    match Accept::choose(accept(request), false, Offer::Plain).map(|accept| accept.form) {
+        Ok(Form::Yaml) => {
+            let text = serde_yaml_ng::to_string(document).unwrap_or_default();
+            reply(code, Form::Yaml.media_type(), text)
+        }
+        Ok(Form::Protobuf) => match protobuf::tree(document) {
+            Ok(sealed) => reply(code, Form::Protobuf.media_type(), sealed),
+            Err(_) => json(code, document),
+        },
+        _ => json(code, document),
     }
-    json(code, document)
 }
 
 #[cfg(test)]

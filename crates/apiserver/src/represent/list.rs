@@ -9,7 +9,7 @@ use futures_util::stream;
 use serde_json::{Value, json};
 use store::{Page, Stored};
 
-use super::{Place, View, table};
+use super::{Place, View, protobuf, table};
 use crate::answer;
 use crate::pipeline::convert;
 use crate::refuse::{Outcome, refuse};
@@ -38,6 +38,9 @@ pub(crate) async fn list(
     if let As::Table(version) = accept.shape {
         let table = table::list(&view, &page.items, metadata, version).await?;
         return answer::tree(200, accept.form, &table);
+    }
+    if accept.form == Form::Protobuf {
+        return protobuf::list(view, page.items, &metadata, call.server.limits.list_chunk_items).await;
     }
     let head = head(&view, &metadata);
     let chunk = call.server.limits.list_chunk_items;
@@ -72,14 +75,19 @@ fn list_metadata(served: &Served, page: &Page, next: Option<String>) -> Value {
 }
 
 fn head(view: &View, metadata: &Value) -> Vec<u8> {
-    let (kind, api_version) = match view.shape {
-        As::PartialList(version) => {
-            ("PartialObjectMetadataList".to_owned(), format!("meta.k8s.io/{version}"))
-        }
-        _ => (view.served.list_kind.clone(), view.served.resource.api_version()),
-    };
+    let (api_version, kind) = list_kind(view);
     format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{metadata},\"items\":[")
         .into_bytes()
+}
+
+/// `apiVersion` and `kind` of a list.
+pub(super) fn list_kind(view: &View) -> (String, String) {
+    match view.shape {
+        As::PartialList(version) => {
+            (format!("meta.k8s.io/{version}"), "PartialObjectMetadataList".to_owned())
+        }
+        _ => (view.served.resource.api_version(), view.served.list_kind.clone()),
+    }
 }
 
 async fn items(view: &View, all: &[Arc<Stored>], out: &mut Vec<u8>, is_first: bool) -> Outcome<()> {

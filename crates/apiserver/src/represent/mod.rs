@@ -3,6 +3,7 @@
 mod list;
 mod partial;
 pub(crate) mod path;
+pub(crate) mod protobuf;
 mod table;
 
 use std::sync::Arc;
@@ -13,13 +14,14 @@ use stdx::Time;
 use store::Revision;
 
 pub(crate) use list::list;
+pub(crate) use protobuf::{Encoded, EncodedKey};
 
 use crate::answer;
 use crate::pipeline::commit::Written;
 use crate::pipeline::convert;
 use crate::refuse::{Outcome, bad_request, refuse};
 use crate::registry::Served;
-use crate::request::{Accept, As};
+use crate::request::{Accept, As, Form};
 use crate::server::Call;
 use crate::stored;
 
@@ -50,6 +52,7 @@ impl Include {
 #[derive(Clone)]
 pub(crate) struct View {
     pub(crate) served: Arc<Served>,
+    pub(crate) form: Form,
     pub(crate) shape: As,
     pub(crate) include: Include,
     pub(crate) now: Time,
@@ -70,10 +73,22 @@ impl View {
             As::Table(_) => Include::of(call)?,
             _ => Include::default(),
         };
-        Ok(View { served: served.clone(), shape: accept.shape, include, now: call.server.env.now() })
+        let Accept { form, shape } = accept;
+        Ok(View { served: served.clone(), form, shape, include, now: call.server.env.now() })
     }
 
-    /// Appends an object; `plain` is in the version of the request (see [`convert::plain`]). `headers` asks for the columns
+    /// `apiVersion` and `kind` of what it shows of one object.
+    pub(crate) fn kind(&self) -> (String, String) {
+        match self.shape {
+            As::Object => (self.served.resource.api_version(), self.served.resource.kind.to_string()),
+            As::Partial(v) | As::PartialList(v) => {
+                (format!("meta.k8s.io/{v}"), "PartialObjectMetadata".to_owned())
+            }
+            As::Table(v) => (format!("meta.k8s.io/{v}"), "Table".to_owned()),
+        }
+    }
+
+    /// Appends an object as JSON; `plain` is in the version of the request (see [`convert::plain`]). `headers` asks for the columns
     /// of a table.
     pub(crate) fn write(
         &self,
@@ -95,7 +110,7 @@ impl View {
                 Ok(())
             }
             As::Partial(version) | As::PartialList(version) => {
-                partial::write(out, plain, revision, version);
+                partial::write(out, &self.served, plain, revision, version);
                 Ok(())
             }
             As::Table(version) => table::write(self, out, plain, revision, version, headers),
@@ -120,6 +135,10 @@ pub(crate) async fn written(
     }
     let view = View::of(call, served, accept)?;
     let plain = convert::plain(served, written.plain.clone()).await?;
+    if view.form == Form::Protobuf {
+        let sealed = protobuf::object(&view, &plain, written.revision)?;
+        return Ok(answer::full(code, accept.form.media_type(), sealed));
+    }
     let mut out = Vec::with_capacity(plain.len() + 64);
     view.write(&mut out, &plain, written.revision, Place::Alone, true)?;
     answer::json(code, accept.form, out)

@@ -4,6 +4,6 @@ mod accept;
 mod path;
 mod query;
 
-pub(crate) use accept::{Accept, As, Form};
+pub(crate) use accept::{Accept, As, Form, Offer};
 pub(crate) use path::Target;
 pub(crate) use query::Query;

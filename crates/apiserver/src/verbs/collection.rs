@@ -11,7 +11,7 @@ use crate::pipeline::decode;
 use crate::refuse::Outcome;
 use crate::registry::Served;
 use crate::represent;
-use crate::request::As;
+use crate::request::{As, Form};
 use crate::server::Call;
 
 /// DELETE of a collection; answers with what it was.
@@ -29,6 +29,10 @@ pub(crate) async fn delete_collection(call: &Call, served: &Arc<Served>) -> Outc
     }
     if let As::Partial(_) = accept.shape {
         accept.shape = As::Object;
+        // What of a custom kind has a message is its metadata alone.
+        if served.is_custom() && accept.form == Form::Protobuf {
+            accept.form = Form::Json;
+        }
     }
     let whole = Page { more: false, remaining: None, ..page };
     represent::list(call, served, whole, None, accept).await

@@ -26,8 +26,8 @@ use crate::answer;
 use crate::pipeline::{commit, convert};
 use crate::refuse::{self, Outcome, expired};
 use crate::registry::Served;
-use crate::represent::{Place, View};
-use crate::request::As;
+use crate::represent::{self, Place, View};
+use crate::request::{As, Form};
 use crate::server::{ApiServer, Call};
 use crate::stored;
 
@@ -50,7 +50,11 @@ pub(crate) async fn watch(call: &Call, served: &Arc<Served>) -> Outcome<Response
     if let Err(refusal) = stream.open(call, served, start).await? {
         stream.fail(&refusal);
     }
-    let mut response = answer::full(200, "application/json", Bytes::new());
+    let media_type = match accept.form {
+        Form::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        _ => "application/json",
+    };
+    let mut response = answer::full(200, media_type, Bytes::new());
     *response.body_mut() =
         streamed(stream::unfold(stream, |mut s| async move { s.next().await.map(|b| (b, s)) }));
     Ok(response)
@@ -239,6 +243,10 @@ impl Stream {
         object: &Stored,
         revision: Revision,
     ) -> Outcome<()> {
+        self.server.metrics.watch_events.fetch_add(1, Ordering::Relaxed);
+        if self.view.form == Form::Protobuf {
+            return self.frame(out, kind, object, revision).await;
+        }
         let plain = convert::plain(&self.view.served, stored::unpack(object)?).await?;
         out.reserve(plain.len() + 96);
         out.extend_from_slice(b"{\"type\":\"");
@@ -247,7 +255,29 @@ impl Stream {
         let headers = !std::mem::replace(&mut self.columns_sent, true);
         self.view.write(out, &plain, revision, Place::Alone, headers)?;
         out.extend_from_slice(b"}\n");
-        self.server.metrics.watch_events.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The same in protobuf. Who else watches the kind gets the same bytes, so they are made once.
+    async fn frame(
+        &mut self,
+        out: &mut Vec<u8>,
+        kind: &str,
+        object: &Stored,
+        revision: Revision,
+    ) -> Outcome<()> {
+        let encoded = &self.server.encoded;
+        let key = represent::EncodedKey::of(&self.view, object.revision, revision);
+        let sealed = match encoded.get(&key) {
+            Some(sealed) => sealed,
+            None => {
+                let plain = convert::plain(&self.view.served, stored::unpack(object)?).await?;
+                let sealed = represent::protobuf::object(&self.view, &plain, revision)?;
+                encoded.keep(key, sealed.clone());
+                sealed
+            }
+        };
+        api_schema::proto::frame(out, kind, &sealed);
         Ok(())
     }
 
@@ -265,31 +295,31 @@ impl Stream {
         if ends_initial {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
-        let resource = &self.view.served.resource;
-        let (kind, api_version) = match self.view.shape {
-            As::Object => (resource.kind.to_string(), resource.api_version()),
-            As::Partial(v) | As::PartialList(v) => {
-                ("PartialObjectMetadata".to_owned(), format!("meta.k8s.io/{v}"))
-            }
-            As::Table(v) => ("Table".to_owned(), format!("meta.k8s.io/{v}")),
-        };
+        let (api_version, kind) = self.view.kind();
         let mut object = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata});
         if let As::Table(_) = self.view.shape {
             object["columnDefinitions"] = Value::Null;
             object["rows"] = json!([]);
         }
-        self.ready = Some(line("BOOKMARK", &object));
+        self.ready = Some(self.event("BOOKMARK", &object));
+    }
+
+    /// An event about something that is no stored object.
+    fn event(&self, kind: &str, object: &Value) -> Bytes {
+        if self.view.form != Form::Protobuf {
+            return format!("{}\n", json!({"type": kind, "object": object})).into();
+        }
+        let mut out = Vec::new();
+        let sealed = represent::protobuf::tree(object).unwrap_or_default();
+        api_schema::proto::frame(&mut out, kind, &sealed);
+        out.into()
     }
 
     /// The last event of a watch that cannot go on.
     fn fail(&mut self, refusal: &refuse::Refusal) {
         self.is_over = true;
-        self.ready = Some(line("ERROR", &refuse::tree(&refusal.status, None)));
+        self.ready = Some(self.event("ERROR", &refuse::tree(&refusal.status, None)));
     }
-}
-
-fn line(kind: &str, object: &Value) -> Bytes {
-    format!("{}\n", json!({"type": kind, "object": object})).into()
 }
 
 fn too_old(asked: Revision, oldest: Revision) -> Box<refuse::Refusal> {

@@ -8,5 +8,6 @@ mod fixture;
 mod lists;
 mod meeting;
 mod protection;
+mod protobuf;
 mod subresources;
 mod watches;

@@ -5,6 +5,7 @@
 mod conversion;
 mod definitions;
 mod objects;
+mod protobuf;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
