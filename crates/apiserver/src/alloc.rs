@@ -285,6 +285,10 @@ impl Attempt<'_> {
             self.taken.ips.insert(ip);
             return None;
         }
+        if !self.own.ips.is_empty() {
+            // An address that is given does not change; validation has the words for it.
+            return None;
+        }
         let range = &self.addresses.range;
         let why = if !self.addresses.contains(ip) {
             format!(

@@ -87,9 +87,8 @@ async fn resource(call: &Call, served: &Arc<Served>) -> Outcome<Response> {
 }
 
 /// Kinds that an API server itself would act on, and this one does not: who writes them is told.
-const INERT: [&str; 17] = [
+const INERT: [&str; 15] = [
     "apiservices.apiregistration.k8s.io",
-    "certificatesigningrequests.certificates.k8s.io",
     "clusterrolebindings.rbac.authorization.k8s.io",
     "clusterroles.rbac.authorization.k8s.io",
     "flowschemas.flowcontrol.apiserver.k8s.io",
@@ -97,7 +96,6 @@ const INERT: [&str; 17] = [
     "mutatingadmissionpolicies.admissionregistration.k8s.io",
     "mutatingadmissionpolicybindings.admissionregistration.k8s.io",
     "mutatingwebhookconfigurations.admissionregistration.k8s.io",
-    "networkpolicies.networking.k8s.io",
     "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
     "resourcequotas",
     "rolebindings.rbac.authorization.k8s.io",
@@ -132,10 +130,7 @@ async fn subresource(call: &Call, served: &Arc<Served>) -> Outcome<Response> {
         ("pods", "eviction") => sub::eviction::evict(call, served).await,
         ("pods", "log") => sub::log::log(call, served).await,
         ("pods", "exec" | "attach" | "portforward") => sub::log::no_connection(call, served),
-        ("pods" | "services" | "nodes", "proxy") => Err(crate::refuse::refuse(
-            api_meta::Reason::ServiceUnavailable,
-            format!("{name} is not offered by this server"),
-        )),
+        ("pods" | "services" | "nodes", "proxy") => sub::proxy::refuse(call, served),
         ("serviceaccounts", "token") => Err(crate::refuse::refuse(
             api_meta::Reason::ServiceUnavailable,
             "tokens of service accounts are not issued by this server",

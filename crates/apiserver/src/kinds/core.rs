@@ -11,6 +11,7 @@ use stdx::Time;
 use super::check::{Findings, Path, default, entries, flag, given, int, list, object_mut, put, remove, text};
 use super::names;
 use super::show::{age_of, none_if_empty, since};
+use crate::pipeline::metadata;
 use crate::registry::{Cell, Column, Context, Facts, Generation, Names, StatusRule};
 
 // --- Namespace ----------------------------------------------------------------------------------------------------
@@ -30,13 +31,8 @@ pub(super) static NAMESPACE: Facts = Facts {
     },
     prepare_update: |new, old, context| {
         if context.subresource == "finalize" {
-            let finalizers = new["spec"]["finalizers"].clone();
-            let version = new["metadata"]["resourceVersion"].clone();
-            let owners = new["metadata"]["managedFields"].clone();
-            *new = old.clone();
-            put(&mut new["metadata"], "resourceVersion", version);
-            put(&mut new["metadata"], "managedFields", owners);
-            put(&mut new["spec"], "finalizers", finalizers);
+            // The whole object comes through this door but for its status.
+            put(new, "status", old["status"].clone());
         } else {
             let kept = old["spec"]["finalizers"].clone();
             put(&mut new["spec"], "finalizers", kept);
@@ -45,8 +41,19 @@ pub(super) static NAMESPACE: Facts = Facts {
             remove(&mut new["spec"], "finalizers");
         }
     },
+    validate_create: |v, _| {
+        let mut found = Findings::default();
+        let at = Path::Root("spec.finalizers");
+        list(&v["spec"], "finalizers").iter().for_each(|f| namespace_finalizer(&mut found, &at, f));
+        found.causes
+    },
     validate_update: |new, _, context| {
         let mut found = Findings::default();
+        if context.subresource == "finalize" {
+            let at = Path::Root("spec.finalizers");
+            let all = list(&new["spec"], "finalizers").iter().enumerate();
+            all.for_each(|(i, f)| namespace_finalizer(&mut found, &at.index(i), f));
+        }
         if context.subresource == "status" {
             let is_going = given(&new["metadata"], "deletionTimestamp").is_some();
             let phase = text(&new["status"], "phase");
@@ -72,6 +79,12 @@ pub(super) static NAMESPACE: Facts = Facts {
     },
     ..Facts::PLAIN
 };
+
+fn namespace_finalizer(found: &mut Findings, at: &Path<'_>, finalizer: &Value) {
+    let name = finalizer.as_str().unwrap_or_default();
+    found.faults(at, name, names::qualified(name));
+    found.faults(at, name, metadata::finalizer_fault(name).map(str::to_owned).into_iter().collect());
+}
 
 static NAMESPACE_COLUMNS: [Column; 3] = [
     Column::new("Name", "string", "name", 0),

@@ -206,7 +206,23 @@ pub(crate) fn validate(object: &Value, served: &Served) -> Vec<Cause> {
         out.extend(faults.iter().map(|f| invalid_value("metadata.name", name, f)));
     }
     out.extend(validate_parts(object));
+    if !OPEN_FINALIZERS.contains(&&*served.resource.group) && !served.is_custom() {
+        for (i, name) in finalizers(object).iter().enumerate() {
+            let field = format!("metadata.finalizers[{i}]");
+            out.extend(finalizer_fault(name).map(|fault| invalid_value(&field, name, fault)));
+        }
+    }
     out
+}
+
+/// Built-in groups whose objects may carry finalizers of any name, as those of custom kinds may.
+const OPEN_FINALIZERS: [&str; 2] = ["admissionregistration.k8s.io", "apiextensions.k8s.io"];
+
+/// What is wrong with a finalizer of a built-in kind beyond its form.
+pub(crate) fn finalizer_fault(name: &str) -> Option<&'static str> {
+    let is_standard = matches!(name, "kubernetes" | "orphan" | "foregroundDeletion");
+    let fault = "name is neither a standard finalizer name nor is it fully qualified";
+    (!is_standard && !name.contains('/')).then_some(fault)
 }
 
 /// Findings about labels, annotations, owners and finalizers.

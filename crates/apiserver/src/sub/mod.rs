@@ -4,5 +4,6 @@ pub(crate) mod binding;
 pub(crate) mod eviction;
 pub(crate) mod log;
 pub(crate) mod own;
+pub(crate) mod proxy;
 pub(crate) mod reviews;
 pub(crate) mod scale;
