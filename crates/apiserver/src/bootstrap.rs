@@ -49,6 +49,8 @@ impl ApiServer {
         }
         self.ensure("/api/v1/namespaces/default/services", &self.own_service()).await?;
         self.ensure("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", &self.own_slice()).await?;
+        // Only now: a hook that cannot be called yet must not keep the server from what every cluster has.
+        self.hooks.read(&self.store);
         let server = Arc::downgrade(self);
         self.env.spawn("apiserver-events", end_events(server));
         Ok(())

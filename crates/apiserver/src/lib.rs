@@ -11,9 +11,9 @@
 //! In-process callers pass the same stages as remote ones, right after the socket.
 //!
 //! What is absent: controllers, garbage collection and everything else that acts without being asked (but for events, which
-//! end after an hour, and definitions, which become served); admission webhooks and policies, quotas, limit ranges, RBAC;
-//! exec, attach, port-forward and proxy; tokens of service accounts; queues by priority (requests in flight are bounded, no
-//! more). Kinds that nothing here acts on are stored with a warning.
+//! end after an hour, and definitions, which become served); admission policies, RBAC; exec, attach, port-forward and proxy;
+//! tokens of service accounts; queues by priority (requests in flight are bounded, no more). Kinds that nothing here acts on are
+//! stored with a warning.
 
 mod alloc;
 mod answer;
@@ -36,10 +36,12 @@ mod server;
 mod stored;
 mod sub;
 mod verbs;
+mod webhook;
 mod who;
 mod yaml;
 
 pub use bootstrap::BootstrapError;
 pub use server::{ApiServer, Config, Documents, Figures, Limits, Nodes, Protection, ServiceRange, Version};
 pub use stored::Rows;
+pub use webhook::Reach;
 pub use who::{Attributes, Authorizer, Decision, Rule, User};

@@ -6,6 +6,7 @@ use api_client::Response;
 use http::Method;
 
 use crate::bare;
+use crate::pipeline::admit;
 use crate::refuse::{Outcome, Refusal, method_not_allowed, no_page, unknown_path};
 use crate::registry::Served;
 use crate::server::Call;
@@ -87,22 +88,18 @@ async fn resource(call: &Call, served: &Arc<Served>) -> Outcome<Response> {
 }
 
 /// Kinds that an API server itself would act on, and this one does not: who writes them is told.
-const INERT: [&str; 15] = [
+const INERT: [&str; 11] = [
     "apiservices.apiregistration.k8s.io",
     "clusterrolebindings.rbac.authorization.k8s.io",
     "clusterroles.rbac.authorization.k8s.io",
     "flowschemas.flowcontrol.apiserver.k8s.io",
-    "limitranges",
     "mutatingadmissionpolicies.admissionregistration.k8s.io",
     "mutatingadmissionpolicybindings.admissionregistration.k8s.io",
-    "mutatingwebhookconfigurations.admissionregistration.k8s.io",
     "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
-    "resourcequotas",
     "rolebindings.rbac.authorization.k8s.io",
     "roles.rbac.authorization.k8s.io",
     "validatingadmissionpolicies.admissionregistration.k8s.io",
     "validatingadmissionpolicybindings.admissionregistration.k8s.io",
-    "validatingwebhookconfigurations.admissionregistration.k8s.io",
 ];
 
 async fn answer(call: &Call, served: &Arc<Served>, method: &str) -> Outcome<Response> {
@@ -129,8 +126,14 @@ async fn subresource(call: &Call, served: &Arc<Served>) -> Outcome<Response> {
         ("pods", "binding") => sub::binding::bind(call, served).await,
         ("pods", "eviction") => sub::eviction::evict(call, served).await,
         ("pods", "log") => sub::log::log(call, served).await,
-        ("pods", "exec" | "attach" | "portforward") => sub::log::no_connection(call, served),
-        ("pods" | "services" | "nodes", "proxy") => sub::proxy::refuse(call, served),
+        ("pods", "exec" | "attach" | "portforward") => {
+            admit::connect(call, served, &known.kind).await?;
+            sub::log::no_connection(call, served)
+        }
+        ("pods" | "services" | "nodes", "proxy") => {
+            admit::connect(call, served, &known.kind).await?;
+            sub::proxy::refuse(call, served)
+        }
         ("serviceaccounts", "token") => Err(crate::refuse::refuse(
             api_meta::Reason::ServiceUnavailable,
             "tokens of service accounts are not issued by this server",

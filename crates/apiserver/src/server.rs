@@ -15,11 +15,12 @@ use tokio::sync::Semaphore;
 use crate::alloc::Addresses;
 use crate::answer;
 use crate::metrics::Metrics;
-use crate::pipeline;
+use crate::pipeline::{self, Turnstiles};
 use crate::refuse::Outcome;
 use crate::registry::{ConvertFn, Facts, Registry, Served, Snapshot};
 use crate::represent;
 use crate::request::{Accept, Form, Offer, Query, Target};
+use crate::webhook::{Caller, Index, Reach};
 use crate::who::{Authorizer, User};
 
 /// Answers paths that describe the API: discovery, OpenAPI.
@@ -121,11 +122,19 @@ pub struct Limits {
     pub body_bytes_max: usize,
     /// Items of a list that are encoded before the first byte is sent.
     pub list_chunk_items: usize,
+    /// Which addresses webhooks may have.
+    pub webhooks: Reach,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { reads_max: 2_000, writes_max: 2_000, body_bytes_max: 3 << 20, list_chunk_items: 500 }
+        Limits {
+            reads_max: 2_000,
+            writes_max: 2_000,
+            body_bytes_max: 3 << 20,
+            list_chunk_items: 500,
+            webhooks: Reach::default(),
+        }
     }
 }
 
@@ -146,6 +155,9 @@ pub struct ApiServer {
     pub(crate) encoded: represent::Encoded,
     pub(crate) reads: Semaphore,
     pub(crate) writes: Semaphore,
+    pub(crate) hooks: Index,
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) turnstiles: Turnstiles,
     audit_ids: AtomicU64,
     figures: Mutex<Vec<Figures>>,
     protected: Mutex<BTreeSet<Protection>>,
@@ -160,6 +172,9 @@ impl ApiServer {
             writes: Semaphore::new(config.limits.writes_max),
             metrics: Metrics::default(),
             encoded: represent::Encoded::default(),
+            hooks: Index::default(),
+            caller: Arc::new(Caller::new(config.store.clone(), config.env.clone(), config.limits.webhooks)),
+            turnstiles: Turnstiles::default(),
             audit_ids: AtomicU64::new(1),
             figures: Mutex::default(),
             protected: Mutex::default(),
@@ -270,6 +285,7 @@ pub(crate) struct Call {
     pub(crate) accept: Outcome<Accept>,
     pub(crate) snapshot: Arc<Snapshot>,
     warnings: Mutex<Vec<String>>,
+    notes: Mutex<BTreeMap<String, String>>,
 }
 
 /// What the client accepts.
@@ -286,7 +302,8 @@ impl Call {
         let served = snapshot.get(&target.group, &target.version, &target.resource);
         let offer = if served.is_some_and(|s| s.is_custom()) { Offer::Custom } else { Offer::Builtin };
         let accept = Accept::choose(accepted(&head), query.flag("pretty"), offer);
-        Call { server, user, head, body, target, query, verb, accept, snapshot, warnings: Mutex::default() }
+        let (warnings, notes) = (Mutex::default(), Mutex::default());
+        Call { server, user, head, body, target, query, verb, accept, snapshot, warnings, notes }
     }
 
     /// The same request as if it had been sent to another namespace.
@@ -303,6 +320,7 @@ impl Call {
             accept: Ok(Accept::default()),
             snapshot: self.snapshot.clone(),
             warnings: Mutex::default(),
+            notes: Mutex::default(),
         }
     }
 
@@ -316,6 +334,15 @@ impl Call {
         if !all.contains(&text) {
             all.push(text);
         }
+    }
+
+    /// Notes something for the audit log; the first word on a matter stands.
+    pub(crate) fn note(&self, key: String, text: String) {
+        self.notes().entry(key).or_insert(text);
+    }
+
+    pub(crate) fn notes(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn method(&self) -> &Method {

@@ -257,7 +257,7 @@ fn serve(server: &ApiServer, definition: &Value) {
 
 fn ways(server: &ApiServer, definition: &Value) -> Ways {
     let name = text(definition, "/metadata/name");
-    let outside = Webhook::of(definition, &server.store, &server.env);
+    let outside = Webhook::of(definition, &server.caller, &server.env);
     Ways {
         within: server.converter(name),
         outside: outside.map(|w| Arc::new(w) as Arc<dyn Convert>),

@@ -1,22 +1,16 @@
-//! Conversion by a webhook: ConversionReview (apiextensions.k8s.io/v1) over HTTPS.
+//! Conversion by a webhook: ConversionReview (apiextensions.k8s.io/v1 and v1beta1) over HTTPS.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
 use stdx::{BoxFuture, Env};
-use store::{Key, KeyRange, Store};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
-use super::text;
+use super::{text, texts};
 use crate::registry::Convert;
+use crate::webhook::{Caller, Post, Target};
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,108 +21,56 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 #[derive(Clone)]
 pub(super) struct Webhook {
     target: Target,
-    authorities: Vec<u8>,
-    store: Store,
+    authorities: Bytes,
+    /// `apiVersion` of the reviews it takes.
+    review: &'static str,
+    caller: Arc<Caller>,
     env: Env,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Target {
-    Url { host: String, port: u16, path: String },
-    Service { namespace: String, name: String, port: u16, path: String },
 }
 
 impl Webhook {
     /// The webhook of a definition with that strategy.
-    pub(super) fn of(definition: &Value, store: &Store, env: &Env) -> Option<Webhook> {
+    pub(super) fn of(definition: &Value, caller: &Arc<Caller>, env: &Env) -> Option<Webhook> {
         let conversion = &definition["spec"]["conversion"];
         if conversion["strategy"] != "Webhook" {
             return None;
         }
-        let client = &conversion["webhook"]["clientConfig"];
+        let webhook = &conversion["webhook"];
+        let client = &webhook["clientConfig"];
         let bundle =
             base64::engine::general_purpose::STANDARD.decode(text(client, "/caBundle")).unwrap_or_default();
-        Some(Webhook { target: target(client)?, authorities: bundle, store: store.clone(), env: env.clone() })
+        let versions = texts(&webhook["conversionReviewVersions"]);
+        let first = versions.iter().find(|v| matches!(v.as_str(), "v1" | "v1beta1"));
+        let review = match first.map(String::as_str) {
+            Some("v1beta1") => "apiextensions.k8s.io/v1beta1",
+            _ => "apiextensions.k8s.io/v1",
+        };
+        Some(Webhook {
+            target: Target::read(client)?,
+            authorities: bundle.into(),
+            review,
+            caller: caller.clone(),
+            env: env.clone(),
+        })
     }
 
     async fn review(&self, objects: Vec<Value>, api_version: &str) -> Result<Vec<Value>, String> {
         let uid = stdx::uid(&*self.env.rng);
         let review = json!({
-            "kind": "ConversionReview", "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "ConversionReview", "apiVersion": self.review,
             "request": {"uid": uid, "desiredAPIVersion": api_version, "objects": objects},
         });
-        let answer = tokio::select! {
-            biased;
-            answer = self.post(review.to_string()) => answer?,
-            () = self.env.sleep(TIMEOUT) => return Err(format!("no answer within {} s", TIMEOUT.as_secs())),
+        let post = Post {
+            target: &self.target,
+            bundle: &self.authorities,
+            query: format!("timeout={}s", TIMEOUT.as_secs()),
+            body: review.to_string().into(),
+            timeout: TIMEOUT,
+            answer_bytes_max: ANSWER_BYTES_MAX,
         };
+        let answer = self.caller.post(&post).await?;
         let answer: Value = serde_json::from_slice(&answer).map_err(|e| format!("read the answer: {e}"))?;
         converted(&answer, &uid, &objects, api_version)
-    }
-
-    async fn post(&self, body: String) -> Result<Bytes, String> {
-        let (address, host, path) = self.reach()?;
-        let io = self.connect(&address, &host).await?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(io)
-            .await
-            .map_err(|e| format!("speak HTTP with {address}: {e}"))?;
-        self.env.spawn("conversion connection", async move {
-            let _ = connection.await;
-        });
-        let request = http::Request::post(path)
-            .header(http::header::HOST, &host)
-            .header(http::header::CONTENT_TYPE, "application/json")
-            .header(http::header::ACCEPT, "application/json")
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|e| e.to_string())?;
-        let response = sender.send_request(request).await.map_err(|e| format!("ask {address}: {e}"))?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-        let body = body.map_err(|e| format!("read the answer of {address}: {e}"))?.to_bytes();
-        if status.is_success() { Ok(body) } else { Err(format!("{address} answered {status}")) }
-    }
-
-    async fn connect(
-        &self,
-        address: &str,
-        host: &str,
-    ) -> Result<TokioIo<tokio_rustls::client::TlsStream<TcpStream>>, String> {
-        let config = self.tls()?;
-        let name = ServerName::try_from(host.to_owned()).map_err(|e| format!("{host}: {e}"))?;
-        let stream = TcpStream::connect(address).await.map_err(|e| format!("connect to {address}: {e}"))?;
-        let secured = TlsConnector::from(config).connect(name, stream).await;
-        secured.map(TokioIo::new).map_err(|e| format!("secure the connection to {address}: {e}"))
-    }
-
-    fn tls(&self) -> Result<Arc<rustls::ClientConfig>, String> {
-        let mut roots = rustls::RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(&self.authorities) {
-            let certificate = certificate.map_err(|e| format!("read caBundle: {e}"))?;
-            roots.add(certificate).map_err(|e| format!("take an authority from caBundle: {e}"))?;
-        }
-        if roots.is_empty() {
-            return Err("caBundle is empty: put the authority of the webhook's certificate there".to_owned());
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder =
-            rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let builder = builder.map_err(|e| e.to_string())?;
-        Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
-    }
-
-    /// Address to connect to, name to check the certificate against, path to post to.
-    fn reach(&self) -> Result<(String, String, String), String> {
-        match &self.target {
-            Target::Url { host, port, path } => {
-                let shown =
-                    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-                Ok((shown, host.clone(), path.clone()))
-            }
-            Target::Service { namespace, name, port, path } => {
-                let address = endpoint(&self.store, namespace, name, *port)?;
-                Ok((address, format!("{name}.{namespace}.svc"), path.clone()))
-            }
-        }
     }
 }
 
@@ -137,53 +79,6 @@ impl Convert for Webhook {
         let webhook = self.clone();
         Box::pin(async move { webhook.review(objects, &api_version).await })
     }
-}
-
-fn target(client: &Value) -> Option<Target> {
-    if let Some(url) = client["url"].as_str() {
-        let uri: http::Uri = url.parse().ok()?;
-        let host = uri.host()?.trim_matches(['[', ']']).to_owned();
-        let path = uri.path_and_query().map_or("/".to_owned(), |p| p.as_str().to_owned());
-        return Some(Target::Url { host, port: uri.port_u16().unwrap_or(443), path });
-    }
-    let service = client.get("service")?;
-    let path = text(service, "/path");
-    Some(Target::Service {
-        namespace: text(service, "/namespace").to_owned(),
-        name: text(service, "/name").to_owned(),
-        port: service["port"].as_u64().and_then(|p| u16::try_from(p).ok()).unwrap_or(443),
-        path: if path.is_empty() { "/".to_owned() } else { path.to_owned() },
-    })
-}
-
-/// A ready endpoint of a Service, found in the store: this works before any proxy does.
-fn endpoint(store: &Store, namespace: &str, name: &str, port: u16) -> Result<String, String> {
-    let service = store.get(&Key::new("services", namespace, name));
-    let service = service.and_then(|s| crate::stored::decode(&s).ok());
-    let service = service.ok_or_else(|| format!("service {namespace}/{name} not found"))?;
-    let ports = service["spec"]["ports"].as_array().into_iter().flatten();
-    let wanted = ports.clone().find(|p| p["port"] == port);
-    let wanted = wanted.ok_or_else(|| format!("service {namespace}/{name} has no port {port}"))?;
-    let port_name = wanted["name"].as_str().unwrap_or_default();
-    let range =
-        KeyRange { resource: "endpointslices.discovery.k8s.io".into(), namespace: Some(namespace.into()) };
-    let of_service = |s: &store::Stored| {
-        s.row.labels.iter().any(|(k, v)| &**k == "kubernetes.io/service-name" && **v == *name)
-    };
-    let slices = store.list(&range, None, None, 0, Some(&of_service)).map_err(|e| e.to_string())?;
-    for slice in slices.items.iter().filter_map(|s| crate::stored::decode(s).ok()) {
-        let mut ports = slice["ports"].as_array().into_iter().flatten();
-        let number = ports
-            .find(|p| p["name"].as_str().unwrap_or_default() == port_name)
-            .and_then(|p| p["port"].as_u64());
-        let mut endpoints = slice["endpoints"].as_array().into_iter().flatten();
-        let ready =
-            endpoints.find(|e| e["conditions"]["ready"] != false).and_then(|e| e["addresses"][0].as_str());
-        if let (Some(address), Some(number)) = (ready, number) {
-            return Ok(format!("{address}:{number}"));
-        }
-    }
-    Err(format!("service {namespace}/{name} has no ready endpoint"))
 }
 
 /// The objects of an answer, if it is one: same number, same identities, wanted version.
@@ -223,21 +118,6 @@ fn converted(answer: &Value, uid: &str, asked: &[Value], api_version: &str) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn urls_and_services_are_read() {
-        let url = json!({"url": "https://[::1]:8443/convert?x=1"});
-        let expected = Target::Url { host: "::1".to_owned(), port: 8443, path: "/convert?x=1".to_owned() };
-        assert_eq!(target(&url), Some(expected));
-        let service = json!({"service": {"namespace": "a", "name": "b"}});
-        let expected = Target::Service {
-            namespace: "a".to_owned(),
-            name: "b".to_owned(),
-            port: 443,
-            path: "/".to_owned(),
-        };
-        assert_eq!(target(&service), Some(expected));
-    }
 
     #[test]
     fn an_answer_must_be_about_what_was_asked() {

@@ -1,4 +1,4 @@
-//! Configurations of admission: webhooks, and policies in CEL. They are judged and stored; this server runs neither.
+//! Configurations of admission: webhooks, which `crate::webhook` calls, and policies in CEL.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,6 @@ use super::show::age_of;
 use crate::registry::{Cell, Column, Facts, Generation};
 
 /// Said when a configuration is new or changes, because nobody acts on it.
-const WEBHOOKS_INERT: &str = "admission webhooks are stored but not called by this server";
 const POLICIES_INERT: &str = "admission policies are stored but not evaluated by this server";
 
 fn inert(new: &Value, old: Option<&Value>, part: &str, text: &str) -> Vec<String> {
@@ -39,7 +38,6 @@ pub(super) static VALIDATING: Facts = Facts {
 const WEBHOOKS: Facts = Facts {
     generation: Generation::Whole,
     needs_version: true,
-    warnings: |new, old| inert(new, old, "webhooks", WEBHOOKS_INERT),
     columns: &WEBHOOK_COLUMNS,
     row: |v, now| {
         vec![v["metadata"]["name"].clone(), list(v, "webhooks").len().into(), age_of(v, now).into()]

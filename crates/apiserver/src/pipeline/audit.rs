@@ -17,6 +17,7 @@ pub(crate) fn audit(call: &Call, response: &Response, started: Time) {
         verb = call.verb,
         path = %call.head.uri,
         code,
+        notes = ?*call.notes(),
         micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         "request"
     );

@@ -10,6 +10,7 @@ use crate::refuse::{Outcome, Refusal, internal, refuse};
 use crate::registry::Served;
 use crate::server::ApiServer;
 use crate::stored;
+use crate::webhook::is_configuration;
 
 /// An object as it is after a write.
 #[derive(Clone, Debug)]
@@ -54,8 +55,13 @@ pub(crate) async fn remove(
 }
 
 async fn write(server: &ApiServer, op: Op) -> Outcome<Committed> {
+    let (Op::Put { key, .. } | Op::Delete { key, .. }) = &op;
+    let is_configuration = is_configuration(&key.resource);
     match server.store.write(op).await {
         Ok(revision) => {
+            if is_configuration {
+                server.hooks.read(&server.store);
+            }
             server.metrics.writes.fetch_add(1, Ordering::Relaxed);
             Ok(Committed::Done(revision))
         }

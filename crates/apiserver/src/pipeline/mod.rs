@@ -29,7 +29,7 @@ pub(crate) mod validate;
 
 use api_client::Response;
 
-pub(crate) use admit::SYSTEM_CLASSES;
+pub(crate) use admit::{SYSTEM_CLASSES, Turnstiles};
 pub(crate) use audit::audit;
 
 use crate::refuse::Outcome;

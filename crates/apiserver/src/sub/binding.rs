@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use api_admission::{Kind, Operation};
 use api_client::Response;
 use api_meta::Resource;
 use serde_json::{Value, json};
 
 use crate::answer;
-use crate::pipeline::{decode, metadata};
+use crate::pipeline::{admit, decode, metadata};
 use crate::refuse::{self, Outcome, bad_request, conflict, invalid, required};
 use crate::registry::Served;
 use crate::server::Call;
@@ -21,11 +22,14 @@ pub(crate) async fn bind(call: &Call, pods: &Arc<Served>) -> Outcome<Response> {
     let accept = call.accepted()?;
     let schema = api_tables::tables().schema("", "v1", "Binding");
     let expected = decode::Expected { group: "", version: "v1", kind: "Binding", schema, is_custom: false };
-    let binding = decode::object(call, &expected)?;
+    let mut binding = decode::object(call, &expected)?;
     let name = metadata::text(&binding, "name");
     if !call.target.name.is_empty() && !name.is_empty() && name != call.target.name {
         return Err(bad_request("name in URL does not match name in Binding object"));
     }
+    let kind = Kind { group: String::new(), version: "v1".to_owned(), kind: "Binding".to_owned() };
+    admit::ask(call, pods, Operation::Create, kind, &mut binding).await?;
+    let name = metadata::text(&binding, "name");
     let name = if name.is_empty() { call.target.name.as_str() } else { name };
     bind_one(call, pods, name, &binding).await?;
     answer::tree(201, accept.form, &refuse::tree(&refuse::success(201, None), None))

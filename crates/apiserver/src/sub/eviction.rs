@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use api_admission::Kind;
 use api_client::Response;
 use api_core::{Pod, drain};
 use api_meta::{LabelSelector, Reason, Status, StatusDetails};
@@ -42,11 +43,13 @@ pub(crate) async fn evict(call: &Call, pods: &Arc<Served>) -> Outcome<Response> 
     let schema = api_tables::tables().schema("policy", "v1", "Eviction");
     let expected =
         decode::Expected { group: "policy", version: "v1", kind: "Eviction", schema, is_custom: false };
-    let eviction = decode::object(call, &expected)?;
+    let mut eviction = decode::object(call, &expected)?;
     let name = &call.target.name;
     if metadata::text(&eviction, "name") != name {
         return Err(bad_request("name in URL does not match name in Eviction object"));
     }
+    let kind = Kind { group: "policy".to_owned(), version: "v1".to_owned(), kind: "Eviction".to_owned() };
+    admit::ask(call, pods, api_admission::Operation::Create, kind, &mut eviction).await?;
     let mut how = Options::from_tree(&eviction["deleteOptions"]);
     how.dry_run |= call.query.dry_run();
     let found = call.server.store.get(&call.key(pods)).ok_or_else(|| not_found(&pods.resource, name))?;

@@ -16,7 +16,7 @@ use crate::represent::path;
 use crate::server::Call;
 use crate::stored;
 use crate::verbs::patch::Patch;
-use crate::verbs::{Change, Retry, change, options};
+use crate::verbs::{Change, Retry, change_asked, options};
 
 /// GET, PUT or PATCH of `x/scale`.
 pub(crate) async fn scale(call: &Call, served: &Arc<Served>) -> Outcome<Response> {
@@ -88,7 +88,7 @@ async fn write(
         dry_run: call.query.dry_run(),
         uid: None,
     };
-    let written = change(call, served, how, |old| {
+    let written = change_asked(call, served, how, |old| {
         let scale = make(old)?;
         let mut new = old.clone();
         let replicas = replicas(served, &call.target.name, &scale)?;
@@ -126,7 +126,7 @@ fn replicas(served: &Served, name: &str, scale: &Value) -> Outcome<i64> {
 }
 
 /// The scale of an object.
-fn view(object: &Value, rule: &Scale) -> Value {
+pub(crate) fn view(object: &Value, rule: &Scale) -> Value {
     let number = |p: &str| path::find(object, p).first().and_then(|v| v.as_i64());
     let mut m = serde_json::Map::new();
     for key in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {

@@ -42,11 +42,41 @@ pub(crate) struct Change<'a> {
     pub(crate) uid: Option<&'a str>,
 }
 
-/// Changes a stored object: `make` gets it in the version of the request and gives it back changed, decoded and defaulted.
+/// Who wants a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    /// A client: admission has its say.
+    Asked,
+    /// The server itself, while it does something that was admitted.
+    Own,
+}
+
+/// Changes a stored object as a client asked: `make` gets it in the version of the request and gives it back changed, decoded and
+/// defaulted.
+pub(crate) async fn change_asked(
+    call: &Call,
+    served: &Arc<Served>,
+    how: Change<'_>,
+    make: impl FnMut(&Value) -> Outcome<Value> + Send,
+) -> Outcome<Written> {
+    run(call, served, how, Wish::Asked, make).await
+}
+
+/// The same for what the server does by itself in the course of another request: nobody is asked.
 pub(crate) async fn change(
     call: &Call,
     served: &Arc<Served>,
     how: Change<'_>,
+    make: impl FnMut(&Value) -> Outcome<Value> + Send,
+) -> Outcome<Written> {
+    run(call, served, how, Wish::Own, make).await
+}
+
+async fn run(
+    call: &Call,
+    served: &Arc<Served>,
+    how: Change<'_>,
+    wish: Wish,
     mut make: impl FnMut(&Value) -> Outcome<Value> + Send,
 ) -> Outcome<Written> {
     let key = call.key_of(served, how.name);
@@ -69,7 +99,7 @@ pub(crate) async fn change(
             return Err(conflict(&served.resource, how.name, MODIFIED));
         }
         let base = Base { current: &current, plain: &plain, old: &old, converted: converted.as_ref() };
-        match attempt(call, served, &how, &base, new).await? {
+        match attempt(call, served, &how, wish, &base, new).await? {
             Some(written) => return Ok(written),
             None if how.retry == Retry::Never => return Err(conflict(&served.resource, how.name, MODIFIED)),
             None => {}
@@ -123,6 +153,7 @@ async fn attempt(
     call: &Call,
     served: &Arc<Served>,
     how: &Change<'_>,
+    wish: Wish,
     base: &Base<'_>,
     mut new: Value,
 ) -> Outcome<Option<Written>> {
@@ -135,7 +166,11 @@ async fn attempt(
             Writer { manager: how.manager, subresource: how.subresource, now: call.server.env.now() };
         owners::update(served, &writer, Some(old_served), &mut new);
     }
-    if how.subresource.is_empty() {
+    if wish == Wish::Asked && admit::is_asked(call) {
+        admit::complete_change(call, served, how, &mut new, old_served).await?;
+        metadata::carry(&mut new, old_served);
+        keep_other_parts(served, how.subresource, &mut new, old_served);
+    } else if how.subresource.is_empty() {
         admit::update(served, &mut new);
     }
     if how.subresource == "scale" {
@@ -151,21 +186,40 @@ async fn attempt(
         metadata::bump(&mut new, old, served.facts.generation);
     }
     owners::keep_times(old, &mut new);
-    let is_kept = match validate::update(served, &new, old, &context) {
-        Ok(()) => admit_pod(call, served, how, &new, old).await,
-        refused => refused,
-    };
-    let done = match is_kept {
-        Ok(()) => {
-            (served.facts.warnings)(&new, Some(old)).into_iter().for_each(|text| call.warn(text));
-            commit(call, served, how, base, &new).await
-        }
+    let done = match validate::update(served, &new, old, &context) {
+        Ok(()) => admitted(call, served, how, wish, base, &new).await,
         Err(refusal) => Err(refusal),
     };
     match &done {
         Ok(Some(written)) if written.is_gone => addresses.release(served, &new),
         Ok(Some(_)) if !how.dry_run => addresses.release_difference(served, &new, old),
         _ => given.give_back(addresses),
+    }
+    done
+}
+
+/// Commits what admission lets through; what it was charged is given back when it is not written.
+async fn admitted(
+    call: &Call,
+    served: &Arc<Served>,
+    how: &Change<'_>,
+    wish: Wish,
+    base: &Base<'_>,
+    new: &Value,
+) -> Outcome<Option<Written>> {
+    let charged = match wish {
+        Wish::Asked => admit::judge_change(call, served, how, new, base.old).await?,
+        Wish::Own => admit::Charged::default(),
+    };
+    let done = match admit_pod(call, served, how, new, base.old).await {
+        Ok(()) => {
+            (served.facts.warnings)(new, Some(base.old)).into_iter().for_each(|text| call.warn(text));
+            commit(call, served, how, base, new).await
+        }
+        Err(refusal) => Err(refusal),
+    };
+    if !matches!(done, Ok(Some(_))) {
+        charged.give_back(call).await;
     }
     done
 }

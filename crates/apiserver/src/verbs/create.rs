@@ -81,7 +81,7 @@ pub(crate) async fn store(call: &Call, served: &Arc<Served>, mut object: Value) 
         map.remove("status");
         decode::complete(&mut object, served);
     }
-    admit::create(call, served, &mut object)?;
+    admit::complete_new(call, served, &mut object).await?;
     let mut object = convert::to_stored(served, object).await?;
     let context = context(call, served, "");
     (served.facts.prepare_create)(&mut object, &context);
@@ -89,7 +89,7 @@ pub(crate) async fn store(call: &Call, served: &Arc<Served>, mut object: Value) 
     let written = match validate::create(served, &object, &context) {
         Ok(()) => {
             (served.facts.warnings)(&object, None).into_iter().for_each(|text| call.warn(text));
-            put(call, served, object, prefix).await
+            admitted(call, served, object, prefix).await
         }
         Err(refusal) => Err(refusal),
     };
@@ -124,6 +124,21 @@ fn generated_prefix(object: &Value) -> Option<String> {
 fn name(call: &Call, object: &mut Value, prefix: &str) {
     let suffix = stdx::name_suffix(&*call.server.env.rng, 5);
     metadata::of(object).insert("name".into(), format!("{prefix}{suffix}").into());
+}
+
+/// Stores what admission lets in; what it was charged is given back when it is not stored.
+async fn admitted(
+    call: &Call,
+    served: &Arc<Served>,
+    object: Value,
+    prefix: Option<String>,
+) -> Outcome<Written> {
+    let charged = admit::judge_new(call, served, &object).await?;
+    let written = put(call, served, object, prefix).await;
+    if written.is_err() {
+        charged.give_back(call).await;
+    }
+    written
 }
 
 async fn put(

@@ -109,6 +109,29 @@ impl Options {
         }
     }
 
+    /// As a `DeleteOptions` object.
+    fn tree(&self) -> Value {
+        let mut out = json!({"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"});
+        if let Some(grace) = self.grace {
+            out["gracePeriodSeconds"] = json!(grace);
+        }
+        for (key, text) in [("uid", &self.uid), ("resourceVersion", &self.version)] {
+            if !text.is_empty() {
+                out["preconditions"][key] = json!(text);
+            }
+        }
+        if !self.propagation.is_empty() {
+            out["propagationPolicy"] = json!(self.propagation);
+        }
+        if let Some(orphan) = self.orphan {
+            out["orphanDependents"] = json!(orphan);
+        }
+        if self.dry_run {
+            out["dryRun"] = json!(["All"]);
+        }
+        out
+    }
+
     fn faults(&self) -> Vec<Cause> {
         let mut out = Vec::new();
         if self.stages.iter().any(|s| s != "All") {
@@ -190,6 +213,11 @@ pub(crate) async fn remove(
         let current = call.server.store.get(&key).ok_or_else(|| not_found(&served.resource, name))?;
         check_preconditions(served, name, options, &current)?;
         admit::delete(call, served, name, &current)?;
+        // An eviction was admitted as one.
+        if call.target.subresource.is_empty() {
+            let body = options.tree();
+            admit::judge_deletion(call, served, name, &current, body, options.dry_run).await?;
+        }
         if &*served.storage_key == "pods" && admit::unavailable::is_any(call) {
             let pod = stored::decode(&current)?;
             admit::unavailable::admit(call, served, &pod, Operation::Delete, options.dry_run).await?;

@@ -11,7 +11,7 @@ pub(crate) mod patch;
 mod update;
 mod watch;
 
-pub(crate) use change::{Change, Retry, change};
+pub(crate) use change::{Change, Retry, change, change_asked};
 pub(crate) use collection::delete_collection;
 pub(crate) use get::get;
 pub(crate) use list::{list, streamed};

@@ -7,7 +7,7 @@ use api_meta::{Reason, Status, StatusDetails};
 use serde_json::Value;
 
 use super::update::{check_name, undeterminable};
-use super::{Change, Retry, change, create, options};
+use super::{Change, Retry, change_asked, create, options};
 use crate::pipeline::decode::{self, Strictness, expected};
 use crate::pipeline::owners::{self, Writer};
 use crate::pipeline::{admit, metadata};
@@ -63,7 +63,7 @@ pub(crate) async fn patch(call: &Call, served: &Arc<Served>, subresource: &str) 
         dry_run: call.query.dry_run(),
         uid: None,
     };
-    let written = change(call, served, how, |old| {
+    let written = change_asked(call, served, how, |old| {
         let mut new = patch.lay_over(served, old)?;
         patch.judge(call, served, old, &mut new)?;
         create::check_namespace(call, served, &mut new)?;
@@ -247,7 +247,7 @@ async fn apply(call: &Call, served: &Arc<Served>, subresource: &str) -> Outcome<
         dry_run: call.query.dry_run(),
         uid: None,
     };
-    let written = change(call, served, how, |old| {
+    let written = change_asked(call, served, how, |old| {
         let mut new = owners::apply(served, &writer, Some(old), &applied, force)?;
         settle(&mut new, served)?;
         if metadata::text(&applied, "resourceVersion").is_empty() {

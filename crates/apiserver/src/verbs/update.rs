@@ -5,7 +5,7 @@ use std::sync::Arc;
 use api_client::Response;
 use serde_json::Value;
 
-use super::{Change, Retry, change, create, options};
+use super::{Change, Retry, change_asked, create, options};
 use crate::pipeline::owners::{self, Writer};
 use crate::pipeline::{admit, decode, metadata};
 use crate::refuse::{MODIFIED, Outcome, bad_request, conflict};
@@ -38,7 +38,7 @@ pub(crate) async fn update(call: &Call, served: &Arc<Served>, subresource: &str)
     let retry = if matches!(version.as_str(), "" | "0") { Retry::Again } else { Retry::Never };
     let how =
         Change { name, subresource, manager: &manager, retry, dry_run: call.query.dry_run(), uid: None };
-    let written = change(call, served, how, |old| {
+    let written = change_asked(call, served, how, |old| {
         check_uid(served, name, &object, old)?;
         Ok(object.clone())
     });

@@ -5,6 +5,8 @@
 mod crds;
 mod crud;
 mod fixture;
+mod hooks;
+mod limits;
 mod lists;
 mod meeting;
 mod protection;

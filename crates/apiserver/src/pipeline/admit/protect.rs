@@ -112,7 +112,7 @@ fn is_owned(object: &Value) -> bool {
     owners.into_iter().flatten().any(|o| o["controller"] == true)
 }
 
-fn list(server: &ApiServer, resource: &str, namespace: Option<&str>) -> Outcome<Vec<Arc<Stored>>> {
+pub(super) fn list(server: &ApiServer, resource: &str, namespace: Option<&str>) -> Outcome<Vec<Arc<Stored>>> {
     let range = KeyRange { resource: resource.into(), namespace: namespace.map(Into::into) };
     Ok(server.store.list(&range, None, None, 0, None).map_err(internal)?.items)
 }
