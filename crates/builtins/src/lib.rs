@@ -17,6 +17,7 @@ mod kit;
 pub mod namespace;
 pub mod node;
 pub mod podgc;
+pub mod quota;
 pub mod replicaset;
 pub mod stability;
 

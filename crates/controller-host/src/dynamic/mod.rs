@@ -1,11 +1,12 @@
-//! The two controllers that must reach every kind, known or not: namespace deletion and garbage collection.
+//! The controllers that must reach every kind, known or not: namespace deletion, garbage collection, counts of quotas.
 //!
 //! ```text
-//! discovery ──> kinds ──> live lists (namespaces) | metadata mirrors (garbage) ──> pure planner in `builtins` ──> executor
+//! discovery ──> kinds ──> live lists (namespaces, quotas) | metadata mirrors (garbage) ──> pure planner in `builtins` ──> executor
 //! ```
 
 mod collect;
 mod discovery;
+mod quotas;
 mod sweep;
 
 use std::future::Future;
@@ -26,6 +27,7 @@ pub fn duties() -> Vec<(&'static str, Vec<Permission>)> {
     vec![
         (builtins::namespace::NAME, builtins::namespace::permissions()),
         (builtins::gc::NAME, builtins::gc::permissions()),
+        (builtins::quota::NAME, builtins::quota::permissions()),
     ]
 }
 
@@ -40,12 +42,12 @@ struct Duty {
     metrics: Arc<Metrics>,
 }
 
-/// Keeps both running; dropping it ends them.
+/// Keeps them running; dropping it ends them.
 pub(crate) struct Running {
-    _stop: [oneshot::Sender<()>; 2],
+    _stop: [oneshot::Sender<()>; 3],
 }
 
-/// Starts both.
+/// Starts them.
 pub(crate) fn start(
     env: &Env,
     clients: &Clients,
@@ -67,7 +69,8 @@ pub(crate) fn start(
     };
     let namespaces = until_dropped(env, "namespaces", sweep::run(duty(builtins::namespace::NAME)));
     let garbage = until_dropped(env, "garbage", collect::run(duty(builtins::gc::NAME)));
-    Running { _stop: [namespaces, garbage] }
+    let quotas = until_dropped(env, "quotas", quotas::run(duty(builtins::quota::NAME)));
+    Running { _stop: [namespaces, garbage, quotas] }
 }
 
 fn until_dropped(
