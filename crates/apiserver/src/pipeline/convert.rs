@@ -1,6 +1,10 @@
 //! Stage: between the version of the request and the version of storage.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use serde_json::Value;
+use store::Stored;
 
 use crate::refuse::{Outcome, internal};
 use crate::registry::{Conversion, Served};
@@ -82,13 +86,47 @@ fn failed(served: &Served, why: &str) -> Box<crate::refuse::Refusal> {
 
 /// The stored form of an object as if it had been stored in the version of the request; the same bytes where a new head
 /// will do.
-pub(crate) async fn plain(served: &Served, plain: bytes::Bytes) -> Outcome<bytes::Bytes> {
+pub(crate) async fn plain(served: &Served, plain: Bytes) -> Outcome<Bytes> {
     if by_head(served, &plain) {
         return Ok(plain);
     }
     let object: Value = serde_json::from_slice(&plain).map_err(internal)?;
     let object = to_served(served, object).await?;
     Ok(stored::encode(&object).into())
+}
+
+/// Whether objects change version by asking somebody else, which is worth doing for many at once.
+pub(crate) fn is_outside(served: &Served) -> bool {
+    matches!(served.conversion, Conversion::Outside(_))
+}
+
+/// The stored forms of several objects as if they had been stored in the version of the request: one question for all that
+/// somebody else converts.
+pub(crate) async fn plains(served: &Served, items: &[Arc<Stored>]) -> Outcome<Vec<Bytes>> {
+    let mut plains = items.iter().map(|item| stored::unpack(item)).collect::<Outcome<Vec<Bytes>>>()?;
+    let wanted = served.resource.api_version();
+    let (mut asked, mut objects) = (Vec::new(), Vec::new());
+    for (i, plain) in plains.iter_mut().enumerate().filter(|(_, plain)| !by_head(served, plain)) {
+        let mut object: Value = serde_json::from_slice(plain).map_err(internal)?;
+        reshape(served, &mut object);
+        if object["apiVersion"].as_str() == Some(&wanted) {
+            *plain = stored::encode(&object).into();
+        } else {
+            asked.push((i, object["metadata"].clone()));
+            objects.push(object);
+        }
+    }
+    let Conversion::Outside(convert) = &served.conversion else { return Ok(plains) };
+    if objects.is_empty() {
+        return Ok(plains);
+    }
+    let done = convert.convert(objects, wanted.clone()).await.map_err(|why| failed(served, &why))?;
+    for ((i, before), mut object) in asked.into_iter().zip(done) {
+        keep_metadata(&mut object, before);
+        object["apiVersion"] = Value::String(wanted.clone());
+        plains[i] = stored::encode(&object).into();
+    }
+    Ok(plains)
 }
 
 /// The object in the version of the request; nothing when it has that version already.

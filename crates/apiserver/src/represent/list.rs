@@ -91,11 +91,19 @@ pub(super) fn list_kind(view: &View) -> (String, String) {
 }
 
 async fn items(view: &View, all: &[Arc<Stored>], out: &mut Vec<u8>, is_first: bool) -> Outcome<()> {
+    let mut together = if convert::is_outside(&view.served) {
+        convert::plains(&view.served, all).await?.into_iter()
+    } else {
+        Vec::new().into_iter()
+    };
     for (i, item) in all.iter().enumerate() {
         if i > 0 || !is_first {
             out.push(b',');
         }
-        let plain = convert::plain(&view.served, stored::unpack(item)?).await?;
+        let plain = match together.next() {
+            Some(plain) => plain,
+            None => convert::plain(&view.served, stored::unpack(item)?).await?,
+        };
         view.write(out, &plain, item.revision, Place::Item, false)?;
     }
     Ok(())

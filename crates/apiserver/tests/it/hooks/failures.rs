@@ -56,6 +56,23 @@ async fn a_stranger_is_not_trusted() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_vouches_for_itself_is_trusted_for_its_own_names() {
+    let w = World::new().await;
+    let authority = |name: &str| {
+        let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params
+    };
+    let h = Hook::certified(authority("127.0.0.1"), allow).await;
+    validating(&w, "c", vec![hook("a", h.client(), json!({}))]).await;
+    w.post(MAPS, config_map("b", "1")).await.created();
+    let other = Hook::certified(authority("127.0.0.2"), allow).await;
+    validating(&w, "d", vec![hook("b", other.client(), json!({}))]).await;
+    let why = refused(&w).await;
+    assert!(why.contains("tls: failed to verify certificate"), "{why}");
+}
+
+#[tokio::test]
 async fn addresses_out_of_bounds_are_not_called() {
     let w = World::new().await;
     let h = Hook::start(allow).await;

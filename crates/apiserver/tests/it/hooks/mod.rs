@@ -31,9 +31,17 @@ impl Hook {
         names: &[&str],
         judge: impl Fn(&Value) -> Value + Send + Sync + 'static,
     ) -> Hook {
-        let key = rcgen::KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
-        let certificate = rcgen::CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+        Hook::certified(rcgen::CertificateParams::new(names).unwrap(), judge).await
+    }
+
+    /// Starts one with such a certificate, signed by itself.
+    pub(crate) async fn certified(
+        params: rcgen::CertificateParams,
+        judge: impl Fn(&Value) -> Value + Send + Sync + 'static,
+    ) -> Hook {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let tls = apiserver::net::Tls {
