@@ -6,7 +6,7 @@
 //! ```
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use api_admission::hooks::{Equivalent, Failure, Hook, Invocation};
@@ -86,13 +86,13 @@ pub(crate) async fn mutate(
     if rounds.is_second && rounds.last.as_ref() != object.as_deref() {
         rounds.again.append(&mut rounds.asked);
     }
-    let user = user(call);
+    let (user, others) = (user(call), OnceLock::new());
     for (i, prepared) in hooks.mutating.iter().enumerate() {
         if rounds.is_second && !rounds.again.contains(&i) {
             continue;
         }
         let request = attributes(call, served, write, &user, object.as_deref());
-        let review = Review { call, served, write, request: &request };
+        let review = Review { call, served, write, request: &request, others: &others };
         let Some(invocation) = review.invocation(&prepared.hook, object.as_deref(), old).await? else {
             continue;
         };
@@ -123,9 +123,9 @@ pub(crate) async fn validate(
     if hooks.validating.is_empty() || is_exempt(&served.resource.group, &served.resource.plural) {
         return Ok(());
     }
-    let user = user(call);
+    let (user, others) = (user(call), OnceLock::new());
     let request = attributes(call, served, write, &user, object);
-    let review = Review { call, served, write, request: &request };
+    let review = Review { call, served, write, request: &request, others: &others };
     let mut asked = Vec::new();
     for (i, prepared) in hooks.validating.iter().enumerate() {
         let Some(invocation) = review.invocation(&prepared.hook, object, old).await? else { continue };
@@ -227,6 +227,8 @@ struct Review<'a> {
     served: &'a Served,
     write: &'a Write<'a>,
     request: &'a Attributes<'a>,
+    /// The same objects in their other versions; found when the first hook needs to know.
+    others: &'a OnceLock<Vec<Equivalent>>,
 }
 
 impl Review<'_> {
@@ -241,7 +243,11 @@ impl Review<'_> {
             return Ok(None);
         }
         // Rules before namespaces: the cheaper question first. A namespace that is missing only matters to a hook that is met.
-        let Some(invocation) = hook.invocation(self.request, &self.equivalents()) else { return Ok(None) };
+        let own = hook.invocation(self.request, &[]);
+        let others = || self.others.get_or_init(|| self.equivalents());
+        let met = own
+            .or_else(|| if hook.takes_equivalents { hook.invocation(self.request, others()) } else { None });
+        let Some(invocation) = met else { return Ok(None) };
         if !self.is_in_namespace(hook, new)? {
             return Ok(None);
         }

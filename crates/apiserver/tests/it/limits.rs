@@ -188,3 +188,17 @@ async fn a_claim_grows_only_when_it_is_bound_and_its_class_can() {
     );
     grow("elastic").await.ok();
 }
+
+#[tokio::test(start_paused = true)]
+async fn there_is_one_default_priority() {
+    let w = World::new().await;
+    const CLASSES: &str = "/apis/scheduling.k8s.io/v1/priorityclasses";
+    let class = |name: &str| json!({"metadata": {"name": name}, "value": 5, "globalDefault": true});
+    w.post(CLASSES, class("a")).await.created();
+    assert_eq!(
+        w.post(CLASSES, class("b")).await.refused(403),
+        "priorityclasses.scheduling.k8s.io \"b\" is forbidden: PriorityClass a is already marked as default. Only one default \
+         can exist"
+    );
+    w.patch(&format!("{CLASSES}/a"), "merge", json!({"description": "still"})).await.ok();
+}

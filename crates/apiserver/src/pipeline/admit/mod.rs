@@ -92,8 +92,10 @@ pub(crate) fn is_asked(call: &Call) -> bool {
 pub(crate) async fn judge_new(call: &Call, served: &Served, object: &Value) -> Outcome<Charged> {
     bounds::judge(&call.server, served, object)?;
     security::judge(call, served, object)?;
-    if &*served.storage_key == "namespaces" {
-        security::judge_namespace(call, served, object, None)?;
+    match &*served.storage_key {
+        "namespaces" => security::judge_namespace(call, served, object, None)?,
+        pod::PRIORITY_CLASSES => pod::judge_class(&call.server, served, object)?,
+        _ => {}
     }
     if !outside::is_quiet(call) {
         webhook::validate(call, served, &outside::creation(call), Some(object), None).await?;
@@ -118,6 +120,7 @@ pub(crate) async fn judge_change(
             bounds::judge_growth(&call.server, served, new, old)?;
         }
         ("namespaces", "") => security::judge_namespace(call, served, new, Some(old))?,
+        (pod::PRIORITY_CLASSES, "") => pod::judge_class(&call.server, served, new)?,
         (_, "") if new["spec"] != old["spec"] => security::judge(call, served, new)?,
         _ => {}
     }

@@ -96,7 +96,7 @@ fn mount_token(server: &ApiServer, pod: &mut Value) {
 pub(crate) const SYSTEM_CLASSES: [(&str, i64); 2] =
     [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
 /// Where priority classes rest.
-const PRIORITY_CLASSES: &str = "priorityclasses.scheduling.k8s.io";
+pub(super) const PRIORITY_CLASSES: &str = "priorityclasses.scheduling.k8s.io";
 
 /// What a class means for a pod.
 struct Class {
@@ -145,6 +145,22 @@ fn priority(server: &ApiServer, served: &Served, pod: &mut Value) -> Outcome<()>
         spec["preemptionPolicy"] = json!(class.preemption);
     }
     Ok(())
+}
+
+/// Refuses a second default class.
+pub(super) fn judge_class(server: &ApiServer, served: &Served, class: &Value) -> Outcome<()> {
+    let name = metadata::text(class, "name");
+    if class["globalDefault"] != true {
+        return Ok(());
+    }
+    match default_class(server)?.filter(|other| other.name != name) {
+        None => Ok(()),
+        Some(other) => {
+            let other = other.name;
+            let why = format!("PriorityClass {other} is already marked as default. Only one default can exist");
+            Err(forbidden(&served.resource, name, &why))
+        }
+    }
 }
 
 fn class(server: &ApiServer, name: &str) -> Outcome<Option<Class>> {

@@ -1,7 +1,7 @@
 //! Several versions of one kind.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use apiserver::auth::Authenticator;
 use apiserver::registry::ConvertFn;
@@ -87,8 +87,12 @@ async fn a_function_of_this_process_converts() {
     assert!(refused.text.contains("no dimension"), "{}", refused.text);
 }
 
-/// Answers conversion reviews over TLS on loopback; gives its address and authority.
-async fn webhook(stop: tokio::sync::watch::Receiver<bool>) -> (std::net::SocketAddr, String) {
+/// Answers conversion reviews over TLS on loopback; gives its address and authority, and notes how many objects it was asked about
+/// each time.
+async fn webhook(
+    stop: tokio::sync::watch::Receiver<bool>,
+    asked: Arc<Mutex<Vec<usize>>>,
+) -> (std::net::SocketAddr, String) {
     let key = rcgen::KeyPair::generate().unwrap();
     let params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
     let certificate = params.self_signed(&key).unwrap();
@@ -99,8 +103,10 @@ async fn webhook(stop: tokio::sync::watch::Receiver<bool>) -> (std::net::SocketA
         key: rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into()),
         client_authorities: vec![certificate.der().clone()],
     };
-    let handler: apiserver::net::Handler =
-        Arc::new(|_, request: api_client::Request| Box::pin(async move { review(&request) }));
+    let handler: apiserver::net::Handler = Arc::new(move |_, request: api_client::Request| {
+        let asked = asked.clone();
+        Box::pin(async move { review(&request, &asked) })
+    });
     let authenticator = Arc::new(Authenticator::new());
     let serve =
         apiserver::net::serve(listener, tls, authenticator, handler, apiserver::net::Limits::default(), stop);
@@ -108,10 +114,11 @@ async fn webhook(stop: tokio::sync::watch::Receiver<bool>) -> (std::net::SocketA
     (address, certificate.pem())
 }
 
-fn review(request: &api_client::Request) -> api_client::Response {
+fn review(request: &api_client::Request, asked: &Mutex<Vec<usize>>) -> api_client::Response {
     let review: Value = serde_json::from_slice(request.body()).unwrap();
     let wanted = review["request"]["desiredAPIVersion"].as_str().unwrap();
     let mut objects = review["request"]["objects"].as_array().unwrap().clone();
+    asked.lock().unwrap().push(objects.len());
     let outcome: Result<(), String> = objects.iter_mut().try_for_each(|o| convert(o, wanted));
     let result = match outcome {
         Ok(()) => json!({"status": "Success"}),
@@ -127,7 +134,8 @@ fn review(request: &api_client::Request) -> api_client::Response {
 #[tokio::test]
 async fn a_webhook_converts_over_tls() {
     let (end, stop) = tokio::sync::watch::channel(false);
-    let (address, authority) = webhook(stop).await;
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let (address, authority) = webhook(stop, asked.clone()).await;
     let w = world().await;
     let mut definition = sized();
     let bundle = base64::engine::general_purpose::STANDARD.encode(authority);
@@ -136,6 +144,9 @@ async fn a_webhook_converts_over_tls() {
     }});
     define(&w, definition).await;
     converts(&w).await;
+    asked.lock().unwrap().clear();
+    w.get(BETA).await.ok();
+    assert_eq!(*asked.lock().unwrap(), [2], "a page is one question");
     let refused = w.post(BETA, beta("c", json!({}))).await;
     assert_eq!(refused.code, 500, "{}", refused.text);
     assert!(refused.text.contains("no dimension"), "{}", refused.text);
