@@ -157,7 +157,8 @@ pub(super) fn judge_class(server: &ApiServer, served: &Served, class: &Value) ->
         None => Ok(()),
         Some(other) => {
             let other = other.name;
-            let why = format!("PriorityClass {other} is already marked as default. Only one default can exist");
+            let why =
+                format!("PriorityClass {other} is already marked as default. Only one default can exist");
             Err(forbidden(&served.resource, name, &why))
         }
     }
