@@ -21,7 +21,7 @@ const QUOTAS: &str = "resourcequotas";
 /// Who writes a quota's status.
 const MANAGER: &str = "kube-apiserver";
 /// Turnstiles; namespaces share them by hash.
-const TURNSTILES: usize = 64;
+const TURNSTILES: u64 = 64;
 
 /// Lets writers of a quota through one by one. Conditional writes alone keep the count right; without this, a crowd that creates in
 /// one namespace would try most of them many times over.
@@ -36,7 +36,8 @@ impl Default for Turnstiles {
 impl Turnstiles {
     fn of(&self, namespace: &str) -> &Semaphore {
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(namespace);
-        &self.0[usize::try_from(hash % 64).unwrap_or(0) % self.0.len()]
+        let at = usize::try_from(hash % TURNSTILES).expect("less than the number of turnstiles");
+        &self.0[at]
     }
 }
 
