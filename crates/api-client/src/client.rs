@@ -1,12 +1,14 @@
 //! Typed verbs over a transport.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use api_meta::{ObjectMeta, Resource, Status};
 use bytes::Bytes;
 use http::{Method, header};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 use serde_json::{Value, json};
 
 use crate::watch::{WatchOptions, WatchStream};
@@ -273,8 +275,27 @@ impl Client {
         body: Option<(&str, Bytes)>,
     ) -> Result<T, Error> {
         let what = format!("{method} {path}");
-        let bytes = self.send_as(accept, method, path, query, body).await?.into_body().collect().await?;
-        serde_json::from_slice(&bytes).map_err(|source| Error::Unreadable { what, source })
+        let text = self.text(accept, method, path, query, body).await?;
+        serde_json::from_str(&text).map_err(|source| Error::Unreadable { what, source })
+    }
+
+    /// The text of an answer. Boxed, so that it is compiled here and not again for each type that somebody reads.
+    fn text<'a>(
+        &'a self,
+        accept: &'a str,
+        method: Method,
+        path: &'a str,
+        query: &'a [(&'a str, &'a str)],
+        body: Option<(&'a str, Bytes)>,
+    ) -> Pin<Box<dyn Future<Output = Result<String, Error>> + Send + 'a>> {
+        Box::pin(async move {
+            let what = format!("{method} {path}");
+            let bytes = self.send_as(accept, method, path, query, body).await?.into_body().collect().await?;
+            String::from_utf8(bytes.into()).map_err(|e| Error::Unreadable {
+                what,
+                source: serde_json::Error::custom(format!("not UTF-8: {e}")),
+            })
+        })
     }
 
     /// Sends a request; an answer that is not a success becomes an error.

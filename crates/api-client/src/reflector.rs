@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use api_meta::{Object, ObjectKey, Resource};
 use futures_util::StreamExt;
-use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use stdx::Env;
 
 use crate::{Class, Client, Error, ListOptions, WatchEvent, WatchOptions};
@@ -36,13 +36,11 @@ pub struct Seen<T> {
 /// Takes in a mirrored collection. [`Reflector::run`] makes one of a typed sink; a consumer of its own may read objects in
 /// another form, wait while it is full, and learn how much a new list lost.
 pub trait Consumer: Send {
-    /// The form in which objects are read.
-    type Wire: DeserializeOwned + Send + 'static;
-    /// The form in which they are kept.
+    /// The form in which objects are kept.
     type Item: Send;
 
     /// Opens one object. One that cannot be read is logged and left out: it must not stop the others.
-    fn open(&self, wire: Self::Wire) -> Result<Seen<Self::Item>, serde_json::Error>;
+    fn open(&self, json: &str) -> Result<Seen<Self::Item>, serde_json::Error>;
 
     /// A new list is about to be told: of `before` objects known, `gone` are missing in it.
     fn relisted(&mut self, before: usize, gone: usize) -> impl Future<Output = ()> + Send {
@@ -58,12 +56,12 @@ pub trait Consumer: Send {
 struct Typed<T, F>(F, PhantomData<fn() -> T>);
 
 impl<T: Object, F: FnMut(Delta<T>) -> bool + Send> Consumer for Typed<T, F> {
-    type Wire = T;
     type Item = T;
 
-    fn open(&self, wire: T) -> Result<Seen<T>, serde_json::Error> {
-        let meta = wire.meta();
-        Ok(Seen { key: meta.key(), version: meta.resource_version.clone(), item: wire })
+    fn open(&self, json: &str) -> Result<Seen<T>, serde_json::Error> {
+        let item = T::decode(json)?;
+        let meta = item.meta();
+        Ok(Seen { key: meta.key(), version: meta.resource_version.clone(), item })
     }
 
     fn take(&mut self, delta: Delta<T>, _: u64) -> impl Future<Output = bool> + Send {
@@ -173,7 +171,8 @@ impl Reflector {
             resource_version: from,
             timeout_seconds: None,
         };
-        let mut events = self.client.watch::<C::Wire>(&self.resource, &self.namespace, &options).await?;
+        let mut events =
+            self.client.watch::<Box<RawValue>>(&self.resource, &self.namespace, &options).await?;
         while let Some(event) = events.next().await {
             let (delta, at) = match event? {
                 WatchEvent::Applied(wire) => {
@@ -212,7 +211,7 @@ impl Reflector {
         // Collected first: a list broken off half-way must not look like deletions.
         let mut items = Vec::new();
         let version = loop {
-            let page = self.client.list::<C::Wire>(&self.resource, &self.namespace, &options).await?;
+            let page = self.client.list::<Box<RawValue>>(&self.resource, &self.namespace, &options).await?;
             items.extend(page.items.into_iter().filter_map(|wire| self.open(consumer, wire)));
             options.r#continue = page.metadata.r#continue;
             if options.r#continue.is_empty() {
@@ -233,9 +232,9 @@ impl Reflector {
         Ok(consumer.take(Delta::Synced(revision), revision).await.then_some(version))
     }
 
-    fn open<C: Consumer>(&self, consumer: &C, wire: C::Wire) -> Option<Seen<C::Item>> {
+    fn open<C: Consumer>(&self, consumer: &C, wire: Box<RawValue>) -> Option<Seen<C::Item>> {
         consumer
-            .open(wire)
+            .open(wire.get())
             .inspect_err(
                 |error| tracing::warn!(resource = %self.resource, %error, "unreadable object left out"),
             )

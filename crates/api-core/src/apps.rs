@@ -22,6 +22,10 @@ impl Object for ReplicaSet {
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
     }
+
+    fn decode(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
+    }
 }
 
 /// Desired state of a ReplicaSet.
@@ -78,6 +82,10 @@ impl Object for Deployment {
 
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
+    }
+
+    fn decode(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
     }
 }
 
@@ -175,5 +183,9 @@ impl Object for ControllerRevision {
 
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
+    }
+
+    fn decode(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
     }
 }

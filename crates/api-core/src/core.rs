@@ -25,6 +25,10 @@ impl Object for Node {
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
     }
+
+    fn decode(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
+    }
 }
 
 /// Desired state of a node.
@@ -106,6 +110,10 @@ impl Object for Namespace {
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
     }
+
+    fn decode(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
+    }
 }
 
 /// Desired state of a namespace.
@@ -144,6 +152,10 @@ impl Object for Service {
 
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
+    }
+
+    fn decode(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
     }
 }
 
@@ -233,6 +245,10 @@ impl Object for EndpointSlice {
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
     }
+
+    fn decode(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
+    }
 }
 
 /// The endpoints of a service in the older form.
@@ -252,6 +268,10 @@ impl Object for Endpoints {
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
     }
+
+    fn decode(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
+    }
 }
 
 /// A lease: heartbeats and leadership.
@@ -269,6 +289,10 @@ impl Object for Lease {
 
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
+    }
+
+    fn decode(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
     }
 }
 
@@ -312,6 +336,10 @@ impl Object for PersistentVolumeClaim {
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
     }
+
+    fn decode(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
+    }
 }
 
 /// An identity for pods.
@@ -327,6 +355,10 @@ impl Object for ServiceAccount {
 
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
+    }
+
+    fn decode(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
     }
 }
 
@@ -346,5 +378,9 @@ impl Object for ConfigMap {
 
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
+    }
+
+    fn decode(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
     }
 }

@@ -25,6 +25,10 @@ impl Object for Pod {
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
     }
+
+    fn decode(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
+    }
 }
 
 /// What a workload makes pods from.

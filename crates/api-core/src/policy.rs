@@ -25,6 +25,10 @@ impl Object for PodDisruptionBudget {
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
     }
+
+    fn decode(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
+    }
 }
 
 /// Desired state of a disruption budget.

@@ -19,6 +19,10 @@ impl Object for StatefulSet {
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
     }
+
+    fn decode(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
+    }
 }
 
 /// Desired state of a StatefulSet.

@@ -137,6 +137,12 @@ pub trait Object: serde::de::DeserializeOwned + Send + Sync + 'static {
     const RESOURCE: Resource;
     /// Its metadata.
     fn meta(&self) -> &ObjectMeta;
+    /// Reads it from JSON. Every kind writes this out, so that its decoder is compiled in its own crate, once, and not in each crate
+    /// that reads one.
+    ///
+    /// # Errors
+    /// What of the text does not fit the view.
+    fn decode(json: &str) -> Result<Self, serde_json::Error>;
 }
 
 /// A condition of a status.

@@ -27,6 +27,10 @@ impl Object for CloneSet {
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
     }
+
+    fn decode(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
+    }
 }
 
 impl CloneSet {

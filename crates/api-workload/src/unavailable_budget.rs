@@ -49,6 +49,10 @@ impl Object for PodUnavailableBudget {
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
     }
+
+    fn decode(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
+    }
 }
 
 impl PodUnavailableBudget {

@@ -37,11 +37,10 @@ struct Feed<W> {
 }
 
 impl<W: DeserializeOwned + Send + 'static> Consumer for Feed<W> {
-    type Wire = W;
     type Item = (ObjectKey, Option<Fact>);
 
-    fn open(&self, wire: W) -> Result<Seen<Self::Item>, serde_json::Error> {
-        let seen = (self.open)(wire);
+    fn open(&self, json: &str) -> Result<Seen<Self::Item>, serde_json::Error> {
+        let seen = (self.open)(serde_json::from_str(json)?);
         Ok(Seen { item: (seen.key.clone(), seen.item), key: seen.key, version: seen.version })
     }
 

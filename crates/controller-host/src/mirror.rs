@@ -2,7 +2,6 @@
 
 use api_client::{Client, Consumer, Delta, Reflector, Seen};
 use reconcile::{AnyObject, Feed};
-use serde_json::value::RawValue;
 use stdx::Env;
 use tokio::sync::mpsc;
 
@@ -24,11 +23,10 @@ struct Mirror {
 }
 
 impl Consumer for Mirror {
-    type Wire = Box<RawValue>;
     type Item = AnyObject;
 
-    fn open(&self, wire: Box<RawValue>) -> Result<Seen<AnyObject>, serde_json::Error> {
-        let seen = self.feed.decode(wire.get())?;
+    fn open(&self, json: &str) -> Result<Seen<AnyObject>, serde_json::Error> {
+        let seen = self.feed.decode(json)?;
         Ok(Seen { key: seen.key, version: seen.version, item: seen.object })
     }
 

@@ -29,6 +29,10 @@ impl Object for Guard {
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
     }
+
+    fn decode(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
+    }
 }
 
 /// Desired state of the guard.
@@ -157,6 +161,10 @@ impl Object for EmergencyPlan {
 
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
+    }
+
+    fn decode(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
     }
 }
 

@@ -116,6 +116,10 @@ impl Object for Definition {
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
     }
+
+    fn decode(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
+    }
 }
 
 impl Thinker for Namespaces {

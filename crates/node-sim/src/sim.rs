@@ -52,12 +52,12 @@ pub async fn run(client: Client, env: Env, config: Config) -> Result<(), Error> 
 struct Feed<T>(mpsc::Sender<Delta<T>>);
 
 impl<T: Object> Consumer for Feed<T> {
-    type Wire = T;
     type Item = T;
 
-    fn open(&self, wire: T) -> Result<Seen<T>, serde_json::Error> {
-        let meta = wire.meta();
-        Ok(Seen { key: meta.key(), version: meta.resource_version.clone(), item: wire })
+    fn open(&self, json: &str) -> Result<Seen<T>, serde_json::Error> {
+        let item = T::decode(json)?;
+        let meta = item.meta();
+        Ok(Seen { key: meta.key(), version: meta.resource_version.clone(), item })
     }
 
     async fn take(&mut self, delta: Delta<T>, _: u64) -> bool {

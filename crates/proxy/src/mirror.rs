@@ -173,10 +173,10 @@ impl<W: DeserializeOwned + Send + 'static, F: Send + 'static> Feed<W, F> {
 }
 
 impl<W: DeserializeOwned + Send + 'static, F: Send + 'static> Consumer for Feed<W, F> {
-    type Wire = W;
     type Item = (ObjectKey, Option<F>);
 
-    fn open(&self, wire: W) -> Result<Seen<Self::Item>, serde_json::Error> {
+    fn open(&self, json: &str) -> Result<Seen<Self::Item>, serde_json::Error> {
+        let wire: W = serde_json::from_str(json)?;
         let meta = (self.meta)(&wire);
         let (key, version) = (meta.key(), meta.resource_version.clone());
         Ok(Seen { key: key.clone(), version, item: (key, (self.fact)(wire)) })

@@ -45,7 +45,7 @@ impl Feed {
             kind: TypeId::of::<T>,
             register: World::register::<T>,
             decode: |text| {
-                let object: T = serde_json::from_str(text)?;
+                let object = T::decode(text)?;
                 let (key, version) = (object.meta().key(), object.meta().resource_version.clone());
                 Ok(Decoded { key, version, object: Arc::new(object) })
             },

@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use api_client::{Consumer, Delta, Seen};
 use api_core::{Namespace, Node, Pod};
-use api_meta::{ObjectKey, ObjectMeta};
+use api_meta::{Object, ObjectKey, ObjectMeta};
 use sched_core::{Interner, NodeFact, PodFact};
-use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 /// Greatest number of changes on their way; mirrors wait when it is reached.
@@ -88,7 +87,7 @@ impl Kind for Pods {
     const NUMBER: usize = 0;
 
     fn open(&self, text: &str) -> Result<(ObjectMeta, Change), serde_json::Error> {
-        let pod: Pod = serde_json::from_str(text)?;
+        let pod = Pod::decode(text)?;
         let change = self.0.change(&pod);
         Ok((pod.metadata, change))
     }
@@ -102,7 +101,7 @@ impl Kind for Nodes {
     const NUMBER: usize = 1;
 
     fn open(&self, text: &str) -> Result<(ObjectMeta, Change), serde_json::Error> {
-        let node: Node = serde_json::from_str(text)?;
+        let node = Node::decode(text)?;
         let change = Change::Node(NodeFact::of(&node));
         Ok((node.metadata, change))
     }
@@ -116,7 +115,7 @@ impl Kind for Namespaces {
     const NUMBER: usize = 2;
 
     fn open(&self, text: &str) -> Result<(ObjectMeta, Change), serde_json::Error> {
-        let meta = serde_json::from_str::<Namespace>(text)?.metadata;
+        let meta = Namespace::decode(text)?.metadata;
         let change = Change::Namespace(meta.name.clone(), meta.labels.clone());
         Ok((meta, change))
     }
@@ -127,11 +126,10 @@ impl Kind for Namespaces {
 }
 
 impl<K: Kind> Consumer for Inlet<K> {
-    type Wire = Box<RawValue>;
     type Item = Change;
 
-    fn open(&self, wire: Box<RawValue>) -> Result<Seen<Change>, serde_json::Error> {
-        let (meta, item) = self.kind.open(wire.get())?;
+    fn open(&self, json: &str) -> Result<Seen<Change>, serde_json::Error> {
+        let (meta, item) = self.kind.open(json)?;
         Ok(Seen { key: meta.key(), version: meta.resource_version, item })
     }
 

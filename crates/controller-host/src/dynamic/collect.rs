@@ -86,11 +86,10 @@ struct Feeder {
 }
 
 impl Consumer for Feeder {
-    type Wire = MetaOnly;
     type Item = ObjectMeta;
 
-    fn open(&self, wire: MetaOnly) -> Result<Seen<ObjectMeta>, serde_json::Error> {
-        let meta = wire.metadata;
+    fn open(&self, json: &str) -> Result<Seen<ObjectMeta>, serde_json::Error> {
+        let meta = serde_json::from_str::<MetaOnly>(json)?.metadata;
         Ok(Seen { key: meta.key(), version: meta.resource_version.clone(), item: meta })
     }
 
