@@ -43,6 +43,10 @@ impl Object for ResourceQuota {
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
     }
+
+    fn decode(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
+    }
 }
 
 /// What is in the namespace of a quota, as listed live.
