@@ -1,6 +1,6 @@
 //! The policies by name.
 
-use sched_device::{BestFit, DotProd, Fgd, GpuClustering, GpuPacking, Knarr, Mix, Node, Policy, Rating, Shape};
+use sched_device::{BestFit, DotProd, Fgd, GpuClustering, GpuPacking, Knarr, Mix, Policy};
 
 /// A policy by its name on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,29 +61,19 @@ impl PolicyName {
     /// The policy over devices, for this mix; nothing for the one without an opinion about devices.
     pub fn over_devices(self, mix: Mix) -> Option<AnyPolicy> {
         Some(match self {
-            PolicyName::Fgd => AnyPolicy(Box::new(Fgd::new(mix))),
-            PolicyName::BestFit => AnyPolicy(Box::new(BestFit)),
-            PolicyName::DotProd => AnyPolicy(Box::new(DotProd)),
-            PolicyName::GpuClustering => AnyPolicy(Box::new(GpuClustering)),
-            PolicyName::GpuPacking => AnyPolicy(Box::new(GpuPacking)),
-            PolicyName::Knarr => AnyPolicy(Box::new(Knarr::new(mix))),
+            PolicyName::Fgd => Box::new(Fgd::new(mix)),
+            PolicyName::BestFit => Box::new(BestFit),
+            PolicyName::DotProd => Box::new(DotProd),
+            PolicyName::GpuClustering => Box::new(GpuClustering),
+            PolicyName::GpuPacking => Box::new(GpuPacking),
+            PolicyName::Knarr => Box::new(Knarr::new(mix)),
             PolicyName::DefaultScheduler => return None,
         })
     }
 }
 
 /// Some policy over devices.
-pub struct AnyPolicy(Box<dyn Policy>);
-
-impl Policy for AnyPolicy {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    fn rate(&self, node: &Node, shape: &Shape) -> Rating {
-        self.0.rate(node, shape)
-    }
-}
+pub type AnyPolicy = Box<dyn Policy>;
 
 #[cfg(test)]
 mod tests {

@@ -63,7 +63,11 @@ impl<'a> Csv<'a> {
     /// Reads the head; every column in `wanted` must be there.
     pub(crate) fn new(source: Source<'a>, wanted: &[&str]) -> Result<Csv<'a>, Misread> {
         let Some(first) = source.text.lines().next() else {
-            return Err(source.misread(1, "", format!("is empty: expected a head with {}", wanted.join(","))));
+            return Err(source.misread(
+                1,
+                "",
+                format!("is empty: expected a head with {}", wanted.join(",")),
+            ));
         };
         let head: Vec<&str> = first.split(',').map(str::trim).collect();
         match wanted.iter().find(|w| !head.contains(w)) {
@@ -95,7 +99,8 @@ impl Row<'_> {
     /// The whole number of a column, within `min..=max`.
     pub(crate) fn number(&self, column: &str, min: i64, max: i64) -> Result<i64, Misread> {
         let text = self.text(column);
-        let number: i64 = text.parse().map_err(|_| self.wrong(column, format!("not a whole number: {text:?}")))?;
+        let number: i64 =
+            text.parse().map_err(|_| self.wrong(column, format!("not a whole number: {text:?}")))?;
         if !(min..=max).contains(&number) {
             return Err(self.wrong(column, format!("{number} is not within {min}..={max}")));
         }

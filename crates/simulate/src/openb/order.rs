@@ -23,14 +23,21 @@ impl Order {
     /// # Errors
     /// The first name that is not in the trace, and nodes named twice.
     pub fn read(trace: &Trace, seed: u64, nodes: Source<'_>, pods: Source<'_>) -> Result<Order, Misread> {
-        let node_at = lines(nodes, |name| trace.node(name).ok_or_else(|| format!("no node {name:?} in the node list")))?;
+        let node_at = lines(nodes, |name| {
+            trace.node(name).ok_or_else(|| format!("no node {name:?} in the node list"))
+        })?;
         let mut seen = vec![false; trace.nodes.len()];
         for (line, at) in node_at.iter().enumerate() {
             if std::mem::replace(&mut seen[*at], true) {
-                return Err(nodes.misread(line + 1, "", format!("node {:?} is there twice", trace.nodes[*at].0)));
+                return Err(nodes.misread(
+                    line + 1,
+                    "",
+                    format!("node {:?} is there twice", trace.nodes[*at].0),
+                ));
             }
         }
-        let pods = lines(pods, |name| trace.pod(name).ok_or_else(|| format!("no pod {name:?} in the pod list")))?;
+        let pods =
+            lines(pods, |name| trace.pod(name).ok_or_else(|| format!("no pod {name:?} in the pod list")))?;
         Ok(Order { seed, nodes: node_at, pods })
     }
 
@@ -87,9 +94,12 @@ mod tests {
     #[test]
     fn recorded_orders_are_read_by_name() {
         let trace = read(NODES, PODS).unwrap();
-        let order = Order::read(&trace, 1, source("n", "n2\nn0\n"), source("p", "p1\np1-tuned-0\np0\n")).unwrap();
+        let order =
+            Order::read(&trace, 1, source("n", "n2\nn0\n"), source("p", "p1\np1-tuned-0\np0\n")).unwrap();
         assert_eq!((order.nodes, order.pods), (vec![2, 0], vec![1, 1, 0]));
-        let told = |nodes, pods| Order::read(&trace, 1, source("n", nodes), source("p", pods)).unwrap_err().to_string();
+        let told = |nodes, pods| {
+            Order::read(&trace, 1, source("n", nodes), source("p", pods)).unwrap_err().to_string()
+        };
         assert_eq!(told("n0\nnx\n", ""), "n:2: no node \"nx\" in the node list");
         assert_eq!(told("n0\nn0\n", ""), "n:2: node \"n0\" is there twice");
         assert_eq!(told("n0\n", "p0\n\npx\n"), "p:3: no pod \"px\" in the pod list");

@@ -73,7 +73,9 @@ impl Trace {
         let devices = row.number("num_gpu", 0, DEVICES_MAX as i64)?;
         let milli = row.number("gpu_milli", 0, i64::from(WHOLE))?;
         if (devices == 0) != (milli == 0) {
-            return Err(row.wrong("gpu_milli", format!("{milli} of {devices} devices: both or none must be 0")));
+            return Err(
+                row.wrong("gpu_milli", format!("{milli} of {devices} devices: both or none must be 0"))
+            );
         }
         let spec = row.text("gpu_spec");
         let shape = Shape {
@@ -148,10 +150,7 @@ pub(crate) mod tests {
     #[test]
     fn bad_lines_are_named_with_their_field() {
         let told = |nodes: &str, pods: &str| read(nodes, pods).unwrap_err().to_string();
-        assert_eq!(
-            told(&NODES.replace(",8,", ",80,"), PODS),
-            "nodes.csv:3: gpu: 80 is not within 0..=16"
-        );
+        assert_eq!(told(&NODES.replace(",8,", ",80,"), PODS), "nodes.csv:3: gpu: 80 is not within 0..=16");
         assert_eq!(told(NODES, &PODS.replace("p1", "p0")), "pods.csv:3: name: pod \"p0\" is there twice");
         assert_eq!(
             told(NODES, &PODS.replace("1,460", "0,460")),

@@ -152,10 +152,13 @@ impl Report {
     /// # Errors
     /// A sentence, when the text is no report of this version.
     pub fn read(text: &str) -> Result<Report, String> {
-        let report: Report = serde_json::from_str(text).map_err(|e| format!("is no simulation report: {e}"))?;
+        let report: Report =
+            serde_json::from_str(text).map_err(|e| format!("is no simulation report: {e}"))?;
         if (report.api_version.as_str(), report.kind.as_str()) != (API_VERSION, KIND) {
             let found = format!("{} {}", report.api_version, report.kind);
-            return Err(format!("is {found:?}: expected {API_VERSION} {KIND}, as `knarr simulate -o json` writes it"));
+            return Err(format!(
+                "is {found:?}: expected {API_VERSION} {KIND}, as `knarr simulate -o json` writes it"
+            ));
         }
         Ok(report)
     }
@@ -279,7 +282,10 @@ pub(crate) mod tests {
             skew: Skew::of(&[0.5, 1.0]),
             ..Run::default()
         };
-        Report::new("openb <default>", vec![run("FGD", 42, 7600), run("FGD", 43, 7500), run("knarr", 42, 7700), run("knarr", 43, 7680)])
+        Report::new(
+            "openb <default>",
+            vec![run("FGD", 42, 7600), run("FGD", 43, 7500), run("knarr", 42, 7700), run("knarr", 43, 7680)],
+        )
     }
 
     #[test]
