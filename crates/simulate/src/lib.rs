@@ -10,6 +10,7 @@
 //! clusters and the terminal belong to `cli`.
 //! What is absent: rules of placement. They are `sched-core`'s and `sched-plugins`' (cluster) and `sched-device`'s (devices).
 
+pub mod cluster;
 mod observer;
 pub mod openb;
 mod policy;

@@ -8,5 +8,6 @@ mod run;
 mod trace;
 
 pub use order::Order;
-pub use run::run;
+pub(crate) use run::most;
+pub use run::{NoOpinion, run};
 pub use trace::Trace;
