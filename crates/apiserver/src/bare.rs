@@ -27,6 +27,8 @@ pub(crate) fn answer(call: &Call) -> Outcome<Response> {
         (Some(name @ ("healthz" | "livez" | "readyz")), check, None) => health(call, name, check),
         (Some("metrics"), None, _) => Ok(metrics(call)),
         (Some(""), None, _) => paths(call),
+        (Some(".well-known"), Some("openid-configuration"), None) => discovery(call),
+        (Some("openid"), Some("v1"), Some("jwks")) => keys(call),
         (Some("api" | "apis"), Some(_), Some(_)) if call.snapshot.has_group(&call.target.group) => {
             Err(unknown_path())
         }
@@ -85,16 +87,40 @@ fn metrics(call: &Call) -> Response {
     answer::full(200, "text/plain; version=0.0.4; charset=utf-8", text)
 }
 
+/// How tokens of service accounts can be checked by others.
+fn discovery(call: &Call) -> Outcome<Response> {
+    let accounts = call.server.accounts().ok_or_else(no_page)?;
+    Ok(for_an_hour("application/json", &accounts.discovery()))
+}
+
+/// The keys to check them with.
+fn keys(call: &Call) -> Outcome<Response> {
+    let accounts = call.server.accounts().ok_or_else(no_page)?;
+    Ok(for_an_hour("application/jwk-set+json", &accounts.key_set()))
+}
+
+fn for_an_hour(media_type: &'static str, tree: &serde_json::Value) -> Response {
+    let mut response = answer::full(200, media_type, tree.to_string());
+    let hour = http::HeaderValue::from_static("public, max-age=3600");
+    response.headers_mut().insert(http::header::CACHE_CONTROL, hour);
+    response
+}
+
 /// Every path there is, for people who look around.
 fn paths(call: &Call) -> Outcome<Response> {
-    let mut all = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned()];
+    let mut all = Vec::new();
+    if call.server.accounts().is_some() {
+        all.push("/.well-known/openid-configuration".to_owned());
+    }
+    all.extend(["/api", "/api/v1", "/apis"].map(str::to_owned));
     for group in call.snapshot.groups().iter().filter(|g| !g.name.is_empty()) {
         all.push(format!("/apis/{}", group.name));
         all.extend(group.versions.iter().map(|v| format!("/apis/{}/{v}", group.name)));
     }
-    all.extend(
-        ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
-            .map(str::to_owned),
-    );
+    all.extend(["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3"].map(str::to_owned));
+    if call.server.accounts().is_some() {
+        all.push("/openid/v1/jwks".to_owned());
+    }
+    all.extend(["/readyz", "/version"].map(str::to_owned));
     answer::tree(200, Form::Pretty, &json!({"paths": all}))
 }

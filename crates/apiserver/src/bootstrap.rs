@@ -108,7 +108,7 @@ impl ApiServer {
     }
 
     /// A request of the server to itself.
-    async fn own_request(
+    pub(crate) async fn own_request(
         self: &Arc<Self>,
         method: &str,
         path: &str,

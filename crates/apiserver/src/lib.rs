@@ -11,9 +11,9 @@
 //! In-process callers pass the same stages as remote ones, right after the socket.
 //!
 //! What is absent: controllers, garbage collection and everything else that acts without being asked (but for events, which
-//! end after an hour, and definitions, which become served); admission policies, RBAC; exec, attach, port-forward and proxy;
-//! tokens of service accounts; queues by priority (requests in flight are bounded, no more). Kinds that nothing here acts on are
-//! stored with a warning.
+//! end after an hour, definitions, which become served, and aggregated roles); admission policies; exec, attach, port-forward
+//! and proxy; queues by priority (requests in flight are bounded, no more). Kinds that nothing here acts on are stored with a
+//! warning.
 
 mod alloc;
 mod answer;
@@ -31,6 +31,7 @@ mod refuse;
 pub mod registry;
 mod represent;
 mod request;
+mod roles;
 mod route;
 mod server;
 mod stored;

@@ -88,16 +88,12 @@ async fn resource(call: &Call, served: &Arc<Served>) -> Outcome<Response> {
 }
 
 /// Kinds that an API server itself would act on, and this one does not: who writes them is told.
-const INERT: [&str; 11] = [
+const INERT: [&str; 7] = [
     "apiservices.apiregistration.k8s.io",
-    "clusterrolebindings.rbac.authorization.k8s.io",
-    "clusterroles.rbac.authorization.k8s.io",
     "flowschemas.flowcontrol.apiserver.k8s.io",
     "mutatingadmissionpolicies.admissionregistration.k8s.io",
     "mutatingadmissionpolicybindings.admissionregistration.k8s.io",
     "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
-    "rolebindings.rbac.authorization.k8s.io",
-    "roles.rbac.authorization.k8s.io",
     "validatingadmissionpolicies.admissionregistration.k8s.io",
     "validatingadmissionpolicybindings.admissionregistration.k8s.io",
 ];
@@ -134,10 +130,7 @@ async fn subresource(call: &Call, served: &Arc<Served>) -> Outcome<Response> {
             admit::connect(call, served, &known.kind).await?;
             sub::proxy::refuse(call, served)
         }
-        ("serviceaccounts", "token") => Err(crate::refuse::refuse(
-            api_meta::Reason::ServiceUnavailable,
-            "tokens of service accounts are not issued by this server",
-        )),
+        ("serviceaccounts", "token") => sub::token::issue(call, served).await,
         (_, "scale") => sub::scale::scale(call, served).await,
         // status, resize, ephemeralcontainers, finalize, approval: the object itself through a narrower door.
         _ => match verb {

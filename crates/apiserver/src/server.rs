@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use api_client::{Error, Request, Response, Transport};
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::alloc::Addresses;
 use crate::answer;
+use crate::auth::{Accounts, Authenticator};
 use crate::metrics::Metrics;
 use crate::pipeline::{self, Turnstiles};
 use crate::refuse::Outcome;
@@ -161,6 +162,7 @@ pub struct ApiServer {
     audit_ids: AtomicU64,
     figures: Mutex<Vec<Figures>>,
     protected: Mutex<BTreeSet<Protection>>,
+    authenticator: OnceLock<Arc<Authenticator>>,
 }
 
 impl ApiServer {
@@ -178,6 +180,7 @@ impl ApiServer {
             audit_ids: AtomicU64::new(1),
             figures: Mutex::default(),
             protected: Mutex::default(),
+            authenticator: OnceLock::new(),
             store: config.store,
             env: config.env,
             registry: config.registry,
@@ -194,6 +197,20 @@ impl ApiServer {
     /// Protects more from deletion than what is labelled, and definitions in use, which always are.
     pub fn protect(&self, what: impl IntoIterator<Item = Protection>) {
         self.protected.lock().unwrap_or_else(PoisonError::into_inner).extend(what);
+    }
+
+    /// Believes whom `authenticator` believes when it is asked about tokens (TokenReview), and issues tokens of service accounts
+    /// if that one knows them. Call once, before the first request; later calls change nothing.
+    pub fn trust(&self, authenticator: Arc<Authenticator>) {
+        let _ = self.authenticator.set(authenticator);
+    }
+
+    pub(crate) fn authenticator(&self) -> Option<&Authenticator> {
+        self.authenticator.get().map(Arc::as_ref)
+    }
+
+    pub(crate) fn accounts(&self) -> Option<&Accounts> {
+        self.authenticator()?.accounts()
     }
 
     pub(crate) fn protects(&self, what: Protection) -> bool {

@@ -69,8 +69,25 @@ pub trait Authorizer: Send + Sync {
     /// The verdict.
     fn authorize(&self, user: &User, what: &Attributes<'_>) -> Decision;
 
-    /// The rules that apply to a user, for SelfSubjectRulesReview: (groups, resources, verbs).
+    /// The rules that apply to a user in every namespace: (groups, resources, verbs).
     fn rules(&self, user: &User) -> Vec<Rule>;
+
+    /// Why a request is allowed, for access reviews; empty when there is nothing to say.
+    fn reason(&self, _user: &User, _what: &Attributes<'_>) -> String {
+        String::new()
+    }
+
+    /// All that a user may do in a namespace (empty: cluster-wide only): what it may grant to others, and what it is told
+    /// of its own rights.
+    fn held(&self, user: &User, _namespace: &str) -> rbac::Held {
+        let rules = self.rules(user).into_iter().map(rbac::Rule::from).collect();
+        rbac::Held { rules, missing: Vec::new() }
+    }
+
+    /// The rules of the role that a binding of a namespace names; `None` when there is no such role.
+    fn role(&self, _role: &rbac::RoleRef, _namespace: &str) -> Option<Vec<rbac::Rule>> {
+        None
+    }
 }
 
 /// Verbs on resources of groups; `*` stands for all.
@@ -82,4 +99,11 @@ pub struct Rule {
     pub resources: Vec<String>,
     /// Verbs.
     pub verbs: Vec<String>,
+}
+
+impl From<Rule> for rbac::Rule {
+    fn from(rule: Rule) -> rbac::Rule {
+        let (verbs, api_groups, resources) = (rule.verbs, rule.groups, rule.resources);
+        rbac::Rule { verbs, api_groups, resources, ..rbac::Rule::default() }
+    }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use api_client::{Client, Patch, Transport, WriteOptions};
 use api_meta::Resource;
-use apiserver::auth::{Authenticator, TableAuthorizer};
+use apiserver::auth::{Accounts, Authenticator, Issuer, Rbac, TableAuthorizer};
 use apiserver::discovery::Discovery;
 use apiserver::openapi::OpenApi;
 use apiserver::registry::Registry;
@@ -26,6 +26,8 @@ use crate::{kinds, kubeconfig, roles};
 
 /// User name of the node agents.
 const AGENT_USER: &str = "system:knarr:node-agent";
+/// Who issues the tokens of service accounts, as kubeadm's clusters have it.
+const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 /// User name of the proxy.
 const PROXY_USER: &str = "system:knarr:proxy";
 
@@ -71,13 +73,19 @@ impl Plane {
         let admin = pki::token(&home.path("pki/admin.token"))?;
         let agent = pki::token(&home.path("pki/node-agent.token"))?;
         let proxy = pki::token(&home.path("pki/proxy.token"))?;
-        let authenticator =
-            authenticator(args, [("admin", &admin), (AGENT_USER, &agent), (PROXY_USER, &proxy)])?;
         let registry = Arc::new(Registry::new(apiserver::registry::builtin()));
         let store =
             store::open_dir(&lock, Arc::new(apiserver::Rows::new(&registry)), store::Limits::default())?;
+        let accounts = accounts(&home, &store, reachable(address), env)?;
+        let own = [("admin", admin.as_str()), (AGENT_USER, &agent), (PROXY_USER, &proxy)];
+        let authenticator = authenticator(args, own, accounts)?;
         let server = ApiServer::new(config(store, registry, env, block, address, served)?);
+        server.trust(authenticator.clone());
         server.bootstrap().await.context("make the first objects")?;
+        server.bootstrap_roles().await.context("make the first roles")?;
+        if served.contains(&Role::Controllers) {
+            server.gather_roles();
+        }
         publish_authority(&server, certs.ca_pem()).await?;
         if served.contains(&Role::Workloads) {
             roles::install_crds(&server).await?;
@@ -161,8 +169,26 @@ fn reachable(bound: SocketAddr) -> SocketAddr {
     if bound.ip().is_unspecified() { SocketAddr::from((Ipv4Addr::LOCALHOST, bound.port())) } else { bound }
 }
 
-fn authenticator(args: &Server, own: [(&str, &str); 3]) -> anyhow::Result<Arc<Authenticator>> {
+/// Tokens of service accounts, signed with a key that is kept.
+fn accounts(
+    home: &Home,
+    store: &store::Store,
+    address: SocketAddr,
+    env: &Env,
+) -> anyhow::Result<Arc<Accounts>> {
+    let key = pki::signing_key(&home.path("pki/service-account.key"))?;
+    let issuer = Issuer { name: ISSUER.to_owned(), keys_url: format!("https://{address}/openid/v1/jwks") };
+    let accounts = Accounts::new(store.clone(), env.clone(), key.secret_der(), issuer);
+    Ok(Arc::new(accounts.context("remove pki/service-account.key to have a new one made")?))
+}
+
+fn authenticator(
+    args: &Server,
+    own: [(&str, &str); 3],
+    accounts: Arc<Accounts>,
+) -> anyhow::Result<Arc<Authenticator>> {
     let mut who = Authenticator::new();
+    who.add_accounts(accounts);
     for (name, token) in own {
         let groups: &[&str] = match name {
             "admin" => &["system:masters"],
@@ -215,6 +241,7 @@ fn config(
     let IpAddr::V4(ip) = reachable(address).ip() else {
         bail!("--listen {address}: only IPv4 addresses are served")
     };
+    let authorizer = Rbac::new(store.clone(), authorizer());
     let (converters, facts) = match served.contains(&Role::Workloads) {
         true => (kinds::converters(), kinds::facts()),
         false => Default::default(),
@@ -223,7 +250,7 @@ fn config(
         store,
         env: env.clone(),
         registry,
-        authorizer: Arc::new(authorizer()),
+        authorizer: Arc::new(authorizer),
         converters,
         facts,
         documents: vec![Arc::new(Discovery::new()), Arc::new(OpenApi::new())],

@@ -205,6 +205,18 @@ fn sections(pem: &str, label: &str) -> Vec<Vec<u8>> {
     out
 }
 
+/// A P-256 key for signatures (PKCS #8), kept in a file of its own in PEM, made at first use.
+pub fn signing_key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
+    if !path.exists() {
+        write_private(path, KeyPair::generate()?.serialize_pem().as_bytes())?;
+    }
+    private_key(&read(path)?).ok_or_else(|| Error::Damaged {
+        path: path.to_owned(),
+        what: "no private key in it".to_owned(),
+        folder: path.parent().unwrap_or(path).to_owned(),
+    })
+}
+
 /// A bearer token kept in a file of its own, made at first use: 256 bits from the kernel.
 ///
 /// The environment's generator will not do here: uids come from it, and those are public.
@@ -290,6 +302,19 @@ mod tests {
         fs::write(dir.join("ca.key"), "nonsense").unwrap();
         let error = Authority::open(&dir, &env).err().unwrap().to_string();
         assert!(error.contains("ca.key is damaged") && error.contains("remove the folder"), "{error}");
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_signing_key_is_made_once_and_a_damaged_one_is_told() {
+        let dir = scratch("signing");
+        make_dir(&dir).unwrap();
+        let path = dir.join("service-account.key");
+        let first = signing_key(&path).unwrap();
+        assert_eq!(first, signing_key(&path).unwrap());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::write(&path, "nonsense").unwrap();
+        assert!(signing_key(&path).unwrap_err().to_string().contains("service-account.key is damaged"));
         fs::remove_dir_all(dir).unwrap();
     }
 

@@ -42,11 +42,19 @@ impl Cursor {
         }
     }
 
+    /// Whether something was written to the resource since the last look at it; cheap, without a lock of the state. Before the
+    /// first look it may say no although there are events.
+    pub fn has_news(&self) -> bool {
+        self.moved.has_changed().unwrap_or(true)
+    }
+
     /// The events that are there, perhaps none; does not wait.
     ///
     /// # Errors
     /// `Compacted` when events that were not given yet are gone.
     pub fn try_next(&mut self) -> Result<Vec<Arc<Event>>, Error> {
+        // Before the look, so that what comes during it is news again.
+        self.moved.mark_unchanged();
         let limit = self.shared.limits.cursor_batch_max;
         let tail = self.shared.read().events_after(&self.range, self.position, limit)?;
         self.position = tail.complete_to;

@@ -1,10 +1,12 @@
 //! Bearer tokens and client certificates.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::{Accounts, Known};
 use crate::who::User;
 
 /// Knows callers by their token, or by the certificate their connection presented.
@@ -13,6 +15,7 @@ use crate::who::User;
 #[derive(Default)]
 pub struct Authenticator {
     tokens: BTreeMap<[u8; 32], User>,
+    accounts: Option<Arc<Accounts>>,
 }
 
 /// A line of a token file that cannot be read.
@@ -34,6 +37,26 @@ impl Authenticator {
     /// Adds a token.
     pub fn add(&mut self, token: &str, user: User) {
         self.tokens.insert(digest(token), user);
+    }
+
+    /// Believes tokens of service accounts, too.
+    pub fn add_accounts(&mut self, accounts: Arc<Accounts>) {
+        self.accounts = Some(accounts);
+    }
+
+    /// Who issues tokens of service accounts, if anybody.
+    pub(crate) fn accounts(&self) -> Option<&Accounts> {
+        self.accounts.as_deref()
+    }
+
+    /// Whose token this is, and for which of these audiences; none asked for means this server's own. Tokens of a file are
+    /// for this server's audiences.
+    pub(crate) fn know(&self, token: &str, audiences: &[String]) -> Option<Known> {
+        let own = self.accounts().map(Accounts::audiences).unwrap_or_default();
+        let asked = if audiences.is_empty() { &own } else { audiences };
+        let Some(user) = self.tokens.get(&digest(token)) else { return self.accounts()?.know(token, asked) };
+        let audiences: Vec<String> = asked.iter().filter(|a| own.contains(a)).cloned().collect();
+        (asked.is_empty() || !audiences.is_empty()).then(|| Known { user: user.clone(), audiences })
     }
 
     /// Adds the users of a static token file in kube-apiserver's format: CSV with token, user name, uid and optional groups.
@@ -64,7 +87,7 @@ impl Authenticator {
     pub fn user(&self, authorization: Option<&str>, peer: Option<&User>) -> Option<User> {
         match authorization.map(|a| a.split_once(' ').unwrap_or((a, ""))) {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
-                self.tokens.get(&digest(token.trim())).cloned()
+                self.know(token.trim(), &[]).map(|known| known.user)
             }
             Some(_) | None => Some(peer.cloned().unwrap_or_else(User::anonymous)),
         }

@@ -1,4 +1,5 @@
-//! The table that decides until RBAC does: `system:masters` may do all, each component what its row lists, others nothing.
+//! The table of this product's own components: `system:masters` may do all, each component what its row lists, others nothing
+//! but to read health and to ask about themselves. [`super::Rbac`] adds roles and bindings to it.
 
 use std::collections::BTreeMap;
 
@@ -27,12 +28,18 @@ impl TableAuthorizer {
         TableAuthorizer::default()
     }
 
+    /// The rows of a user.
+    pub(super) fn rows(&self, user: &User) -> &[Rule] {
+        self.rows.get(&user.name).map_or(&[], Vec::as_slice)
+    }
+
     /// Lets `user` do what `rules` say, beside what it may already do.
     pub fn allow(&mut self, user: &str, rules: impl IntoIterator<Item = Rule>) {
         self.rows.entry(user.to_owned()).or_default().extend(rules);
     }
 
-    fn is_listed(&self, user: &User, what: &Attributes<'_>) -> bool {
+    /// Whether a row lets a user do this.
+    pub(super) fn is_listed(&self, user: &User, what: &Attributes<'_>) -> bool {
         let rules = self.rows.get(&user.name);
         rules.into_iter().flatten().any(|r| r.covers(what.verb, what.group, what.resource, what.subresource))
     }

@@ -11,11 +11,12 @@ pub(super) fn check(call: &Call) -> Outcome<()> {
     let what = attributes(call);
     match call.server.authorizer.authorize(&call.user, &what) {
         Decision::Allow => Ok(()),
-        Decision::Deny(why) => Err(denied(call, &what, &why)),
+        Decision::Deny(why) => Err(denied(&call.user.name, &what, &why)),
     }
 }
 
-fn attributes(call: &Call) -> Attributes<'_> {
+/// What a request wants to do.
+pub(super) fn attributes(call: &Call) -> Attributes<'_> {
     let target = &call.target;
     let is_resource = target.is_resource && !target.resource.is_empty();
     let of = |part| if is_resource { part } else { "" };
@@ -31,8 +32,8 @@ fn attributes(call: &Call) -> Attributes<'_> {
     }
 }
 
-fn denied(call: &Call, what: &Attributes<'_>, why: &str) -> Box<Refusal> {
-    let user = &call.user.name;
+/// A refusal in upstream's words.
+pub(super) fn denied(user: &str, what: &Attributes<'_>, why: &str) -> Box<Refusal> {
     let because = if why.is_empty() { String::new() } else { format!(": {why}") };
     if what.resource.is_empty() {
         let message = format!("forbidden: User {user:?} cannot {} path {:?}{because}", what.verb, what.path);

@@ -20,6 +20,7 @@ mod authorize;
 pub(crate) mod commit;
 pub(crate) mod convert;
 pub(crate) mod decode;
+pub(crate) mod escalate;
 mod flow;
 mod impersonate;
 pub(crate) mod metadata;

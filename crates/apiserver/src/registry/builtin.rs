@@ -1,5 +1,6 @@
 //! The built-in resources as they are stored: where, in which version, and how they get there.
 
+use api_meta::Resource;
 use api_tables::{Kind, tables};
 
 use super::{Conversion, Scale, Served, convert};
@@ -7,6 +8,12 @@ use super::{Conversion, Scale, Served, convert};
 /// All built-in resources, complete.
 pub fn builtin() -> Vec<Served> {
     crate::kinds::served().into_iter().map(complete).collect()
+}
+
+/// A kind that is never stored, only sent to a subresource: its shape under its own group and version.
+pub(crate) fn builtin_kind(group: &'static str, version: &'static str, kind: &'static str) -> Served {
+    let schema = tables().schema(group, version, kind).map(|s| (tables().types.clone(), s.root));
+    Served { schema, ..Served::plain(Resource::namespaced(group, version, kind, kind)) }
 }
 
 fn complete(served: Served) -> Served {

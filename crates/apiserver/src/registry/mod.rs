@@ -17,6 +17,7 @@ mod served;
 mod snapshot;
 
 pub use builtin::builtin;
+pub(crate) use builtin::builtin_kind;
 pub use facts::{Cell, Column, Context, Facts, Generation, Names, StatusRule, Write};
 pub(crate) use facts::{age_of, human_duration};
 pub use served::{Conversion, Convert, ConvertFn, CustomColumn, Origin, Scale, Served, Subresource, Table};

@@ -6,4 +6,4 @@ mod query;
 
 pub(crate) use accept::{Accept, As, Form, Offer};
 pub(crate) use path::Target;
-pub(crate) use query::Query;
+pub(crate) use query::{Query, unescape_path};

@@ -62,7 +62,7 @@ fn unescape(text: &str) -> String {
 }
 
 /// Path segments keep their plus signs.
-pub(super) fn unescape_path(text: &str) -> String {
+pub(crate) fn unescape_path(text: &str) -> String {
     decode(text, false)
 }
 

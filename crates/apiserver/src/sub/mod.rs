@@ -7,3 +7,4 @@ pub(crate) mod own;
 pub(crate) mod proxy;
 pub(crate) mod reviews;
 pub(crate) mod scale;
+pub(crate) mod token;

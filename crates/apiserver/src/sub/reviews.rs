@@ -13,7 +13,7 @@ use crate::refuse::{Outcome, bad_request, cause, invalid, invalid_value, method_
 use crate::registry::Served;
 use crate::server::Call;
 use crate::verbs::options;
-use crate::who::{Attributes, Decision, Rule, User};
+use crate::who::{Attributes, Decision, User};
 
 /// Whether a resource is such a question.
 pub(crate) fn is_review(served: &Served) -> bool {
@@ -51,7 +51,10 @@ pub(crate) async fn answer(call: &Call, served: &Arc<Served>) -> Outcome<Respons
     let mut review = decode::object(call, &decode::expected(served))?;
     decode::default(&mut review, served);
     match &*served.storage_key {
-        "selfsubjectaccessreviews.authorization.k8s.io" => access(call, &mut review, &call.user)?,
+        "selfsubjectaccessreviews.authorization.k8s.io" => {
+            one_question(&review)?;
+            review["status"] = verdict(call, &review, &call.user);
+        }
         "selfsubjectrulesreviews.authorization.k8s.io" => rules(call, &mut review)?,
         "selfsubjectreviews.authentication.k8s.io" => {
             review["status"] = json!({"userInfo": user_info(&call.user)});
@@ -59,14 +62,13 @@ pub(crate) async fn answer(call: &Call, served: &Arc<Served>) -> Outcome<Respons
             return answer::tree(201, accept.form, &review);
         }
         "tokenreviews.authentication.k8s.io" => {
-            if review["spec"]["token"].as_str().unwrap_or_default().is_empty() {
-                return Err(bad_request("token is required for TokenReview in authentication"));
-            }
-            review["status"] = json!({"user": {}, "error": "invalid bearer token"});
+            review["status"] = token(call, &review)?;
         }
         _ => {
+            one_question(&review)?;
             let user = asked_user(&review, served)?;
-            access(call, &mut review, &user)?;
+            same_namespace(call, &review, served)?;
+            review["status"] = verdict(call, &review, &user);
         }
     }
     let writer = Writer { manager: &call.manager(), subresource: "", now: call.server.env.now() };
@@ -93,17 +95,19 @@ fn component_statuses(call: &Call, served: &Served) -> Outcome<Response> {
     }
 }
 
-fn texts(list: &Value) -> Vec<String> {
+/// The texts of a list.
+pub(super) fn texts(list: &Value) -> Vec<String> {
     list.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
 }
 
 fn asked_user(review: &Value, served: &Served) -> Outcome<User> {
     let spec = &review["spec"];
+    let extra = spec["extra"].as_object().into_iter().flatten();
     let user = User {
         name: spec["user"].as_str().unwrap_or_default().to_owned(),
         groups: texts(&spec["groups"]),
         uid: spec["uid"].as_str().unwrap_or_default().to_owned(),
-        ..User::default()
+        extra: extra.map(|(key, values)| (key.to_lowercase(), texts(values))).collect(),
     };
     if user.name.is_empty() && user.groups.is_empty() {
         let causes = vec![invalid_value("spec.user", "", "at least one of user or group must be specified")];
@@ -112,24 +116,39 @@ fn asked_user(review: &Value, served: &Served) -> Outcome<User> {
     Ok(user)
 }
 
-fn access(call: &Call, review: &mut Value, user: &User) -> Outcome<()> {
-    let spec = review["spec"].clone();
-    let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
+/// A review asks about a resource or about a path, not both.
+fn one_question(review: &Value) -> Outcome<()> {
+    let (resource, path) = (&review["spec"]["resourceAttributes"], &review["spec"]["nonResourceAttributes"]);
     let fault = match (resource.is_object(), path.is_object()) {
         (false, false) => {
             let text = "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified";
-            Some(cause("FieldValueInvalid", "spec.resourceAttributes", text))
+            cause("FieldValueInvalid", "spec.resourceAttributes", text)
         }
         (true, true) => {
+            let shown = json!({"Path": path["path"], "Verb": path["verb"]});
             let text =
-                format!("Invalid value: {path}: cannot be specified in combination with resourceAttributes");
-            Some(cause("FieldValueInvalid", "spec.nonResourceAttributes", text))
+                format!("Invalid value: {shown}: cannot be specified in combination with resourceAttributes");
+            cause("FieldValueInvalid", "spec.nonResourceAttributes", text)
         }
-        _ => None,
+        _ => return Ok(()),
     };
-    if let Some(fault) = fault {
-        return Err(invalid("authorization.k8s.io", "", "", vec![fault]));
+    Err(invalid("authorization.k8s.io", "", "", vec![fault]))
+}
+
+/// A review sent to a namespace asks about that namespace.
+fn same_namespace(call: &Call, review: &Value, served: &Served) -> Outcome<()> {
+    let asked = review["spec"]["resourceAttributes"]["namespace"].as_str().unwrap_or_default();
+    if !served.resource.namespaced || asked == call.target.namespace {
+        return Ok(());
     }
+    let field = "spec.resourceAttributes.namespace";
+    let causes = vec![invalid_value(field, asked, "must match metadata.namespace")];
+    Err(invalid("authorization.k8s.io", "", "", causes))
+}
+
+/// The verdict of the authorizer that judges every request, with its reason.
+fn verdict(call: &Call, review: &Value, user: &User) -> Value {
+    let (resource, path) = (&review["spec"]["resourceAttributes"], &review["spec"]["nonResourceAttributes"]);
     let of = |key: &str| resource[key].as_str().unwrap_or_default();
     let what = if resource.is_object() {
         Attributes {
@@ -149,26 +168,54 @@ fn access(call: &Call, review: &mut Value, user: &User) -> Outcome<()> {
             ..Attributes::default()
         }
     };
-    review["status"] = match call.server.authorizer.authorize(user, &what) {
-        Decision::Allow => json!({"allowed": true}),
-        Decision::Deny(why) if why.is_empty() => json!({"allowed": false}),
-        Decision::Deny(why) => json!({"allowed": false, "reason": why}),
+    let authorizer = &call.server.authorizer;
+    let (allowed, reason) = match authorizer.authorize(user, &what) {
+        Decision::Allow => (true, authorizer.reason(user, &what)),
+        Decision::Deny(why) => (false, why),
     };
+    let mut status = json!({"allowed": allowed});
+    if !reason.is_empty() {
+        status["reason"] = reason.into();
+    }
+    status
+}
+
+/// Everything the caller may do in a namespace.
+fn rules(call: &Call, review: &mut Value) -> Outcome<()> {
+    let namespace = review["spec"]["namespace"].as_str().unwrap_or_default();
+    if namespace.is_empty() {
+        return Err(bad_request("no namespace on request"));
+    }
+    let held = call.server.authorizer.held(&call.user, namespace);
+    let (mut resources, mut paths) = (Vec::new(), Vec::new());
+    for rule in &held.rules {
+        let list = if rule.resources.is_empty() { &mut paths } else { &mut resources };
+        list.push(rule);
+    }
+    let mut status = json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false});
+    if !held.missing.is_empty() {
+        let faults: Vec<String> = held.missing.iter().map(ToString::to_string).collect();
+        status["incomplete"] = true.into();
+        status["evaluationError"] = faults.join(", ").into();
+    }
+    review["status"] = status;
     Ok(())
 }
 
-fn rules(call: &Call, review: &mut Value) -> Outcome<()> {
-    if review["spec"]["namespace"].as_str().unwrap_or_default().is_empty() {
-        return Err(bad_request("no namespace on request"));
+/// Whose token it is, and for which of the audiences asked for.
+fn token(call: &Call, review: &Value) -> Outcome<Value> {
+    let spec = &review["spec"];
+    let token = spec["token"].as_str().unwrap_or_default();
+    if token.is_empty() {
+        return Err(bad_request("token is required for TokenReview in authentication"));
     }
-    let rules = call.server.authorizer.rules(&call.user);
-    let shown = |r: &Rule| json!({"verbs": r.verbs, "apiGroups": r.groups, "resources": r.resources});
-    review["status"] = json!({
-        "resourceRules": rules.iter().map(shown).collect::<Vec<_>>(),
-        "nonResourceRules": [],
-        "incomplete": false,
-    });
-    Ok(())
+    let known = call.server.authenticator().and_then(|a| a.know(token, &texts(&spec["audiences"])));
+    let Some(known) = known else { return Ok(json!({"user": {}, "error": "invalid bearer token"})) };
+    let mut status = json!({"authenticated": true, "user": user_info(&known.user)});
+    if !known.audiences.is_empty() {
+        status["audiences"] = json!(known.audiences);
+    }
+    Ok(status)
 }
 
 fn user_info(user: &User) -> Value {

@@ -9,7 +9,7 @@ use store::{Expect, Stored};
 use super::create::context;
 use crate::pipeline::commit::{self, Committed, Written};
 use crate::pipeline::owners::{self, Writer};
-use crate::pipeline::{admit, convert, metadata, validate};
+use crate::pipeline::{admit, convert, escalate, metadata, validate};
 use crate::refuse::{MODIFIED, Outcome, conflict, invalid, not_found, precondition};
 use crate::registry::{Served, StatusRule};
 use crate::server::Call;
@@ -172,6 +172,7 @@ async fn attempt(
         keep_other_parts(served, how.subresource, &mut new, old_served);
     } else if how.subresource.is_empty() {
         admit::update(served, &mut new);
+        escalate::check(call, served, &new, Some(old_served))?;
     }
     if how.subresource == "scale" {
         without_times(&mut new);

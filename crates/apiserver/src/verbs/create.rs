@@ -9,7 +9,7 @@ use store::{Expect, Revision};
 use super::options;
 use crate::pipeline::commit::{self, Committed, Written};
 use crate::pipeline::owners::{self, Writer};
-use crate::pipeline::{admit, convert, decode, metadata, validate};
+use crate::pipeline::{admit, convert, decode, escalate, metadata, validate};
 use crate::refuse::{Outcome, Refusal, already_exists, bad_request, internal};
 use crate::registry::{Context, Served, StatusRule};
 use crate::represent;
@@ -82,6 +82,7 @@ pub(crate) async fn store(call: &Call, served: &Arc<Served>, mut object: Value) 
         decode::complete(&mut object, served);
     }
     admit::complete_new(call, served, &mut object).await?;
+    escalate::check(call, served, &object, None)?;
     let mut object = convert::to_stored(served, object).await?;
     let context = context(call, served, "");
     (served.facts.prepare_create)(&mut object, &context);
