@@ -200,9 +200,10 @@ async fn strangers_are_refused_in_upstreams_words() {
 #[tokio::test(start_paused = true)]
 async fn who_writes_what_nothing_acts_on_is_told() {
     let w = World::new().await;
-    let role = json!({"metadata": {"name": "r"}, "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]});
-    let made = w.post("/apis/rbac.authorization.k8s.io/v1/namespaces/ns/roles", role).await;
-    assert_eq!(made.warnings, ["299 - \"Role objects are stored, but nothing in this server acts on them\""]);
+    let policy = json!({"metadata": {"name": "p"}, "spec": {"podSelector": {}}});
+    let made = w.post("/apis/networking.k8s.io/v1/namespaces/ns/networkpolicies", policy).await;
+    let told = "299 - \"NetworkPolicy objects are stored, but nothing in this server acts on them\"";
+    assert_eq!(made.warnings, [told]);
     made.created();
     assert!(w.post(MAPS, config_map("a", "1")).await.warnings.is_empty());
 }

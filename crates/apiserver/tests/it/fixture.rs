@@ -107,13 +107,23 @@ impl World {
     }
 
     pub(crate) async fn over(engine: Box<dyn Engine>, limits: store::Limits) -> World {
+        World::judged_by(engine, limits, |_| Arc::new(Masters)).await
+    }
+
+    /// The same with another authorizer, which may look into the store.
+    pub(crate) async fn judged_by(
+        engine: Box<dyn Engine>,
+        limits: store::Limits,
+        authorizer: impl FnOnce(&Store) -> Arc<dyn Authorizer>,
+    ) -> World {
         let registry = Arc::new(Registry::new(builtin()));
         let store = Store::open(engine, Arc::new(Rows::new(&registry)), limits).unwrap();
+        let authorizer = authorizer(&store);
         let server = ApiServer::new(Config {
             store,
             env: env(),
             registry,
-            authorizer: Arc::new(Masters),
+            authorizer,
             converters: BTreeMap::new(),
             facts: BTreeMap::new(),
             documents: Vec::new(),
