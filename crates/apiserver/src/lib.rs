@@ -17,6 +17,7 @@
 
 mod alloc;
 mod answer;
+mod audit;
 pub mod auth;
 mod bare;
 mod bootstrap;
@@ -41,6 +42,7 @@ mod webhook;
 mod who;
 mod yaml;
 
+pub use audit::AuditLog;
 pub use bootstrap::BootstrapError;
 pub use server::{ApiServer, Config, Documents, Figures, Limits, Nodes, Protection, ServiceRange, Version};
 pub use stored::Rows;

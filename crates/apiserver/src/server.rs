@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::alloc::Addresses;
 use crate::answer;
+use crate::audit::AuditLog;
 use crate::auth::{Accounts, Authenticator};
 use crate::metrics::Metrics;
 use crate::pipeline::{self, Turnstiles};
@@ -160,6 +161,8 @@ pub struct ApiServer {
     pub(crate) caller: Arc<Caller>,
     pub(crate) turnstiles: Turnstiles,
     audit_ids: AtomicU64,
+    audit_log: OnceLock<AuditLog>,
+    began: stdx::Time,
     figures: Mutex<Vec<Figures>>,
     protected: Mutex<BTreeSet<Protection>>,
     authenticator: OnceLock<Arc<Authenticator>>,
@@ -178,6 +181,8 @@ impl ApiServer {
             caller: Arc::new(Caller::new(config.store.clone(), config.env.clone(), config.limits.webhooks)),
             turnstiles: Turnstiles::default(),
             audit_ids: AtomicU64::new(1),
+            audit_log: OnceLock::new(),
+            began: config.env.now(),
             figures: Mutex::default(),
             protected: Mutex::default(),
             authenticator: OnceLock::new(),
@@ -197,6 +202,15 @@ impl ApiServer {
     /// Protects more from deletion than what is labelled, and definitions in use, which always are.
     pub fn protect(&self, what: impl IntoIterator<Item = Protection>) {
         self.protected.lock().unwrap_or_else(PoisonError::into_inner).extend(what);
+    }
+
+    /// Writes a line about every request from now on. Later calls change nothing.
+    pub fn audit_to(&self, log: AuditLog) {
+        let _ = self.audit_log.set(log);
+    }
+
+    pub(crate) fn audit_log(&self) -> Option<&AuditLog> {
+        self.audit_log.get()
     }
 
     /// Believes whom `authenticator` believes when it is asked about tokens (TokenReview), and issues tokens of service accounts
@@ -269,12 +283,23 @@ impl ApiServer {
         };
         let warnings = std::mem::take(&mut *call.warnings());
         answer::warn(response.headers_mut(), &warnings);
-        pipeline::audit(&call, &response, started);
+        pipeline::audit(&call, &mut response, started);
         response
     }
 
-    pub(crate) fn next_audit_id(&self) -> u64 {
-        self.audit_ids.fetch_add(1, Ordering::Relaxed)
+    /// A name for a request in the form of a uid: when this server began, and a running number. Nothing random, because a
+    /// request must not change what the environment's generator gives next.
+    pub(crate) fn next_audit_id(&self) -> String {
+        let (began, number) = (self.began.micros(), self.audit_ids.fetch_add(1, Ordering::Relaxed));
+        let part = |shift: u32, mask: i64| (began >> shift) & mask;
+        format!(
+            "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
+            part(22, 0xffff_ffff),
+            part(6, 0xffff),
+            part(0, 0x3f),
+            number >> 48 & 0xfff,
+            number & 0xffff_ffff_ffff
+        )
     }
 }
 
@@ -299,6 +324,8 @@ pub(crate) struct Call {
     pub(crate) target: Target,
     pub(crate) query: Query,
     pub(crate) verb: &'static str,
+    /// Who sent it, when that one acts as `user`.
+    pub(crate) caller: Option<User>,
     pub(crate) accept: Outcome<Accept>,
     pub(crate) snapshot: Arc<Snapshot>,
     warnings: Mutex<Vec<String>>,
@@ -319,8 +346,8 @@ impl Call {
         let served = snapshot.get(&target.group, &target.version, &target.resource);
         let offer = if served.is_some_and(|s| s.is_custom()) { Offer::Custom } else { Offer::Builtin };
         let accept = Accept::choose(accepted(&head), query.flag("pretty"), offer);
-        let (warnings, notes) = (Mutex::default(), Mutex::default());
-        Call { server, user, head, body, target, query, verb, accept, snapshot, warnings, notes }
+        let (caller, warnings, notes) = (None, Mutex::default(), Mutex::default());
+        Call { server, user, head, body, target, query, verb, caller, accept, snapshot, warnings, notes }
     }
 
     /// The same request as if it had been sent to another namespace.
@@ -334,6 +361,7 @@ impl Call {
             target,
             query: self.query.clone(),
             verb: self.verb,
+            caller: self.caller.clone(),
             accept: Ok(Accept::default()),
             snapshot: self.snapshot.clone(),
             warnings: Mutex::default(),

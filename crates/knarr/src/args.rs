@@ -62,6 +62,9 @@ pub(crate) struct Server {
     /// Further users, in kube-apiserver's format: CSV lines of token,user,uid,"group1,group2"
     #[arg(long, value_name = "FILE")]
     pub(crate) token_auth_file: Option<PathBuf>,
+    /// Append a line about every request to this file, in Kubernetes' audit format
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit_log_path: Option<PathBuf>,
 }
 
 /// A name that becomes a node's label, and for cells a directory: as Kubernetes wants values of labels.

@@ -81,6 +81,10 @@ impl Plane {
         let authenticator = authenticator(args, own, accounts)?;
         let server = ApiServer::new(config(store, registry, env, block, address, served)?);
         server.trust(authenticator.clone());
+        if let Some(path) = &args.audit_log_path {
+            let log = apiserver::AuditLog::open(path);
+            server.audit_to(log.with_context(|| format!("open --audit-log-path {}", path.display()))?);
+        }
         server.bootstrap().await.context("make the first objects")?;
         server.bootstrap_roles().await.context("make the first roles")?;
         if served.contains(&Role::Controllers) {

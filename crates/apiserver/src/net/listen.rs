@@ -1,5 +1,6 @@
 //! Accepts connections, tells who they are from, and hands requests to the pipeline.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,6 +67,10 @@ pub enum ServeError {
     #[error("set up TLS: {0}")]
     Tls(String),
 }
+
+/// Where a request came from, among its extensions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// Where requests go.
 pub type Handler = Arc<dyn Fn(User, Request) -> BoxFuture<Response> + Send + Sync>;
@@ -148,6 +153,7 @@ struct Connection {
 impl Connection {
     async fn run(self, stream: TcpStream, mut stop: watch::Receiver<bool>) {
         let _ = stream.set_nodelay(true);
+        let address = stream.peer_addr().ok();
         let handshake = tokio::time::timeout(self.limits.handshake, self.acceptor.accept(stream));
         let stream = match handshake.await {
             Ok(Ok(stream)) => stream,
@@ -165,7 +171,8 @@ impl Connection {
             .keep_alive_interval(Some(Duration::from_secs(30)));
         let (who, handler, limits) = (self.who, self.handler, self.limits);
         let service = service_fn(move |request| {
-            answer(request, who.clone(), peer.clone(), handler.clone(), limits.body_bytes)
+            let from = Origin { peer: peer.clone(), address };
+            answer(request, who.clone(), from, handler.clone(), limits.body_bytes)
         });
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
@@ -186,19 +193,29 @@ impl Connection {
     }
 }
 
+/// The other end of a connection.
+struct Origin {
+    /// Whom its certificate names.
+    peer: Option<Arc<User>>,
+    address: Option<SocketAddr>,
+}
+
 async fn answer(
     request: http::Request<Incoming>,
     who: Arc<Authenticator>,
-    peer: Option<Arc<User>>,
+    from: Origin,
     handler: Handler,
     body_bytes: usize,
 ) -> Result<http::Response<Outgoing>, std::convert::Infallible> {
     let authorization =
         request.headers().get(http::header::AUTHORIZATION).map(|v| v.to_str().unwrap_or("invalid"));
-    let Some(user) = who.user(authorization, peer.as_deref()) else {
+    let Some(user) = who.user(authorization, from.peer.as_deref()) else {
         return Ok(body::refusal(&Status::failure(Reason::Unauthorized, "Unauthorized")));
     };
-    let (parts, incoming) = request.into_parts();
+    let (mut parts, incoming) = request.into_parts();
+    if let Some(address) = from.address {
+        parts.extensions.insert(Peer(address));
+    }
     let bytes = match body::read(incoming, body_bytes).await {
         Ok(bytes) => bytes,
         Err(status) => return Ok(body::refusal(&status)),

@@ -3,4 +3,5 @@
 mod body;
 mod listen;
 
+pub(crate) use listen::Peer;
 pub use listen::{Handler, Limits, ServeError, Tls, serve};

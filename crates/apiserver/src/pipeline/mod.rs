@@ -11,7 +11,7 @@
 //! validate       metadata, schema, kind                                  | stored object, and again on conflict
 //! managed fields who owns what                                           |
 //! commit         one conditional write                                  /
-//! audit          one line and the metrics
+//! audit          one line, the metrics, the audit log
 //! ```
 
 pub(crate) mod admit;
@@ -40,7 +40,7 @@ use crate::server::Call;
 /// Takes one request through all stages.
 pub(crate) async fn run(call: &mut Call) -> Outcome<Response> {
     if let Some(user) = impersonate::wanted(call)? {
-        call.user = user;
+        call.caller = Some(std::mem::replace(&mut call.user, user));
     }
     let call = &*call;
     authorize::check(call)?;

@@ -218,7 +218,8 @@ fn token(call: &Call, review: &Value) -> Outcome<Value> {
     Ok(status)
 }
 
-fn user_info(user: &User) -> Value {
+/// A user as reviews and the audit log show it.
+pub(crate) fn user_info(user: &User) -> Value {
     let mut info = json!({"username": user.name});
     if !user.uid.is_empty() {
         info["uid"] = json!(user.uid);

@@ -172,6 +172,8 @@ async fn attempt(
         keep_other_parts(served, how.subresource, &mut new, old_served);
     } else if how.subresource.is_empty() {
         admit::update(served, &mut new);
+    }
+    if wish == Wish::Asked && how.subresource.is_empty() {
         escalate::check(call, served, &new, Some(old_served))?;
     }
     if how.subresource == "scale" {

@@ -34,9 +34,21 @@ pub(crate) async fn create(call: &Call, served: &Arc<Served>) -> Outcome<Respons
     decode::default(&mut object, served);
     metadata::strip(&mut object);
     let writer = Writer { manager: &call.manager(), subresource: "", now: call.server.env.now() };
-    owners::update(served, &writer, None, &mut object);
+    own(call, served, &writer, &mut object);
     let written = store(call, served, object).await?;
     represent::written(call, served, &written, accept, 201).await
+}
+
+/// Records who wrote the object. An empty list of rules counts as written, although it rests as null like one that is missing.
+fn own(call: &Call, served: &Served, writer: &Writer<'_>, object: &mut Value) {
+    let is_role = served.storage_key.ends_with("roles.rbac.authorization.k8s.io");
+    let is_empty = |body: Value| body["rules"].as_array().is_some_and(Vec::is_empty);
+    if !is_role || !serde_json::from_slice(&call.body).is_ok_and(is_empty) {
+        return owners::update(served, writer, None, object);
+    }
+    object["rules"] = Value::Array(Vec::new());
+    owners::update(served, writer, None, object);
+    decode::complete(object, served);
 }
 
 /// The namespace in the body must be that of the path.

@@ -200,9 +200,11 @@ async fn strangers_are_refused_in_upstreams_words() {
 #[tokio::test(start_paused = true)]
 async fn who_writes_what_nothing_acts_on_is_told() {
     let w = World::new().await;
-    let policy = json!({"metadata": {"name": "p"}, "spec": {"podSelector": {}}});
-    let made = w.post("/apis/networking.k8s.io/v1/namespaces/ns/networkpolicies", policy).await;
-    let told = "299 - \"NetworkPolicy objects are stored, but nothing in this server acts on them\"";
+    let spec =
+        json!({"group": "a.example", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1});
+    let service = json!({"metadata": {"name": "v1.a.example"}, "spec": spec});
+    let made = w.post("/apis/apiregistration.k8s.io/v1/apiservices", service).await;
+    let told = "299 - \"APIService objects are stored, but nothing in this server acts on them\"";
     assert_eq!(made.warnings, [told]);
     made.created();
     assert!(w.post(MAPS, config_map("a", "1")).await.warnings.is_empty());

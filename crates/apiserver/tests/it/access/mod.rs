@@ -1,5 +1,6 @@
 //! Who may do what: roles and bindings, escalation, impersonation, tokens of service accounts.
 
+mod audit;
 mod bootstrap;
 mod escalation;
 mod impersonation;
