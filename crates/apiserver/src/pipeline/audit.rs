@@ -71,6 +71,9 @@ fn event(call: &Call, id: &str, code: u16, started: Time) -> Value {
         "stageTimestamp": call.server.env.now().to_micro_string(),
         "annotations": {"authorization.k8s.io/decision": decision, "authorization.k8s.io/reason": reason},
     });
+    for (key, note) in &*call.notes() {
+        event["annotations"][key] = note.as_str().into();
+    }
     if call.caller.is_some() {
         event["impersonatedUser"] = user_info(&call.user);
     }

@@ -103,3 +103,15 @@ async fn owners_and_finalizers_may_be_changed_without_holding_the_rules() {
     author.patch(&path, "merge", json!({"metadata": {"finalizers": ["a.example/b"]}})).await.ok();
     author.patch(&path, "merge", json!({"metadata": {"labels": {"a": "b"}}})).await.refused(403);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_role_may_be_deleted_without_holding_its_rules() {
+    let w = world().await;
+    let mut held_back = role("any", json!([rule(&["*"], "*", "*")]));
+    held_back["metadata"]["finalizers"] = json!(["a.example/b"]);
+    w.post(&roles(), held_back).await.created();
+    grant(&w, "deleter", json!([rule(&["delete"], GROUP, "roles")])).await;
+    let path = format!("{}/any", roles());
+    viewer(&w).delete(&path, json!(null)).await.ok();
+    assert!(w.get(&path).await.ok()["metadata"]["deletionTimestamp"].is_string());
+}
