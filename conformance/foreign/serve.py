@@ -79,10 +79,14 @@ def main():
     ], directory)
 
     def end(*_):
+        # One after the other: without etcd a kube-apiserver does not find its end.
         for process in (server, etcd):
             process.terminate()
-        for process in (server, etcd):
-            process.wait()
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
         sys.exit(0)
 
     signal.signal(signal.SIGTERM, end)
