@@ -22,9 +22,9 @@ pub use core::{
 pub use pod::{
     Affinity, Container, ContainerPort, ContainerState, ContainerStateRunning, ContainerStateTerminated,
     ContainerStateWaiting, ContainerStatus, EnvVar, ExecAction, HttpGetAction, NodeAffinity, NodeSelector,
-    NodeSelectorTerm, Pod, PodAffinity, PodAffinityTerm, PodIp, PodReadinessGate, PodSpec, PodStatus,
-    PodTemplateSpec, PreferredSchedulingTerm, Probe, ResourceRequirements, TcpSocketAction, Toleration,
-    TopologySpreadConstraint, WeightedPodAffinityTerm,
+    NodeSelectorTerm, Pod, PodAffinity, PodAffinityTerm, PodIp, PodReadinessGate, PodSchedulingGroup,
+    PodSpec, PodStatus, PodTemplateSpec, PreferredSchedulingTerm, Probe, ResourceRequirements,
+    TcpSocketAction, Toleration, TopologySpreadConstraint, WeightedPodAffinityTerm,
 };
 pub use policy::{PodDisruptionBudget, PodDisruptionBudgetSpec, PodDisruptionBudgetStatus};
 pub use statefulset::{StatefulSet, StatefulSetSpec};

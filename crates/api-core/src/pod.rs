@@ -78,6 +78,9 @@ pub struct PodSpec {
     /// While there are any, it is not scheduled.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::pod::null_is_default")]
     pub scheduling_gates: Vec<Value>,
+    /// The group it is scheduled with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheduling_group: Option<PodSchedulingGroup>,
     /// `Always`, `OnFailure` or `Never`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub restart_policy: String,
@@ -113,6 +116,14 @@ pub struct PodSpec {
     /// Resources of the whole pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
+}
+
+/// The group a pod is scheduled with.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodSchedulingGroup {
+    /// Its PodGroup, in the pod's namespace.
+    pub pod_group_name: String,
 }
 
 /// A container.
