@@ -78,29 +78,38 @@ def main():
         "--disable-admission-plugins", "ServiceAccount",
     ], directory)
 
+    # The handler only raises: waiting inside it would meet the wait that it interrupted, and both would wait for ever.
     def end(*_):
-        # One after the other: without etcd a kube-apiserver does not find its end.
-        for process in (server, etcd):
-            process.terminate()
-            try:
-                process.wait(timeout=15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        sys.exit(0)
+        raise SystemExit(0)
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    url = f"https://{ADDRESS}:{port}"
+    try:
+        serve(server, etcd, directory, f"https://{ADDRESS}:{port}", token)
+    finally:
+        # One after the other: without etcd a kube-apiserver does not find its end.
+        for process in (server, etcd):
+            stop(process)
+
+
+def stop(process):
+    process.terminate()
+    try:
+        process.wait(timeout=15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def serve(server, etcd, directory, url, token):
+    path = lambda name: os.path.join(directory, name)
     for _ in range(600):
         if server.poll() is not None or etcd.poll() is not None:
-            server.terminate(), etcd.terminate()
             sys.exit(f"serve.py: the server ended; see {directory}/kube-apiserver.log and etcd.log")
         if is_ready(url, token):
             break
         time.sleep(0.2)
     else:
-        server.terminate(), etcd.terminate()
         sys.exit(f"serve.py: not ready within two minutes; see {directory}/kube-apiserver.log")
     config = {
         "apiVersion": "v1", "kind": "Config", "current-context": "foreign",
@@ -113,7 +122,6 @@ def main():
     os.rename(path("kubeconfig.new"), path("kubeconfig"))
     print(f"ready at {url}", flush=True)
     server.wait()
-    etcd.terminate()
     sys.exit("serve.py: kube-apiserver ended")
 
 
