@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use api_meta::Requirement;
-use sched_core::{Decision, Engine, Hints, NodeFact, NodeTerm, PodFact, Snapshot};
+use sched_core::{Decision, Hints, NodeFact, NodeTerm, PodFact, Snapshot};
 use sched_device::{BestFit, DeviceSet, Node, Policy, Rating, Shape};
 use sched_plugins::Rules;
 
@@ -15,12 +15,15 @@ use crate::policy::AnyPolicy;
 /// The core judges everything but devices, and chooses among the nodes that the policy over devices likes equally well; so a
 /// cluster without devices is placed by the core alone.
 pub(super) struct Placer {
-    engine: Engine,
+    core: Core,
     pub(super) snapshot: Snapshot,
     policy: Option<AnyPolicy>,
     pub(super) nodes: BTreeMap<Arc<str>, Node>,
     taken: HashMap<Arc<str>, (Arc<str>, Shape, DeviceSet)>,
 }
+
+/// The scheduler's rules, asked about one pod; all that is used of an engine.
+type Core = Box<dyn FnMut(&mut Snapshot, &PodFact) -> Decision>;
 
 /// Where a pod goes, or why it does not.
 pub(super) enum Verdict {
@@ -32,8 +35,9 @@ pub(super) enum Verdict {
 
 impl Placer {
     pub(super) fn new(policy: Option<AnyPolicy>) -> Placer {
+        let mut engine = Rules::upstream().engine();
         Placer {
-            engine: Rules::upstream().engine(),
+            core: Box::new(move |snapshot, pod| engine.decide(snapshot, pod)),
             snapshot: Snapshot::new(),
             policy,
             nodes: BTreeMap::new(),
@@ -54,7 +58,7 @@ impl Placer {
 
     /// Decides where a pod goes. Changes nothing.
     pub(super) fn decide(&mut self, pod: &PodFact, shape: &Shape) -> Verdict {
-        let free = match self.engine.decide(&mut self.snapshot, pod) {
+        let free = match (self.core)(&mut self.snapshot, pod) {
             Decision::Bind(placement) => placement.node,
             Decision::Refused(refusal) => return Verdict::Refused(refusal.message(), refusal.wake),
         };
@@ -63,7 +67,7 @@ impl Placer {
             return Verdict::Place(free);
         }
         for names in tiers.into_values().rev() {
-            if let Decision::Bind(placement) = self.engine.decide(&mut self.snapshot, &among(pod, names)) {
+            if let Decision::Bind(placement) = (self.core)(&mut self.snapshot, &among(pod, names)) {
                 return Verdict::Place(placement.node);
             }
         }
