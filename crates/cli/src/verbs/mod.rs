@@ -9,7 +9,9 @@ mod get;
 mod logs;
 mod lookup;
 mod plan;
+mod record;
 mod release;
+mod simulate;
 mod version;
 mod why;
 
@@ -45,6 +47,10 @@ pub enum Verb {
     Delete(delete::Args),
     /// Print the output of a container
     Logs(logs::Args),
+    /// Write down what the nodes and pods of a cluster do, for `simulate recording`
+    Record(record::Args),
+    /// Replay a trace, manifests or a recording under several policies and compare them
+    Simulate(simulate::Args),
     /// Print the versions of client and server
     Version(version::Args),
     /// Print a completion script for a shell
@@ -65,7 +71,8 @@ impl Verb {
             Verb::Delete(args) => Some(&args.connect),
             Verb::Logs(args) => Some(&args.connect),
             Verb::Version(args) => (!args.client).then_some(&args.connect),
-            Verb::Completion(_) => None,
+            Verb::Record(args) => Some(&args.connect),
+            Verb::Simulate(_) | Verb::Completion(_) => None,
         }
     }
 }
@@ -118,6 +125,7 @@ where
 {
     let Some(connect) = verb.connect() else {
         match &verb {
+            Verb::Simulate(args) => return simulate::run(args, &env, &mut io),
             Verb::Completion(args) => completion::run(args, command, &mut io),
             _ => version::client(&mut io),
         }
@@ -152,6 +160,7 @@ async fn dispatch(session: &mut Session, verb: Verb) -> anyhow::Result<ExitCode>
         Verb::Delete(args) => delete::run(session, &args).await,
         Verb::Logs(args) => logs::run(session, &args).await,
         Verb::Version(_) => version::run(session).await,
-        Verb::Completion(_) => Ok(ExitCode::SUCCESS),
+        Verb::Record(args) => record::run(session, &args).await,
+        Verb::Simulate(_) | Verb::Completion(_) => Ok(ExitCode::SUCCESS),
     }
 }
