@@ -11,7 +11,7 @@
 //! In-process callers pass the same stages as remote ones, right after the socket.
 //!
 //! What is absent: controllers, garbage collection and everything else that acts without being asked (but for events, which
-//! end after an hour, definitions, which become served, and aggregated roles); admission policies; exec, attach, port-forward
+//! end after an hour, definitions, which become served, and aggregated roles); mutating policies; exec, attach, port-forward
 //! and proxy; queues by priority (requests in flight are bounded, no more). Kinds that nothing here acts on are stored with a
 //! warning.
 
@@ -21,6 +21,7 @@ mod audit;
 pub mod auth;
 mod bare;
 mod bootstrap;
+mod cel;
 pub mod crd;
 pub mod discovery;
 pub mod kinds;

@@ -16,6 +16,7 @@ use crate::alloc::Addresses;
 use crate::answer;
 use crate::audit::AuditLog;
 use crate::auth::{Accounts, Authenticator};
+use crate::cel::policy::Policies;
 use crate::metrics::Metrics;
 use crate::pipeline::{self, Turnstiles};
 use crate::refuse::Outcome;
@@ -154,6 +155,7 @@ pub struct ApiServer {
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
     pub(crate) addresses: Addresses,
+    pub(crate) policies: Policies,
     pub(crate) encoded: represent::Encoded,
     pub(crate) reads: Semaphore,
     pub(crate) writes: Semaphore,
@@ -176,6 +178,7 @@ impl ApiServer {
             reads: Semaphore::new(config.limits.reads_max),
             writes: Semaphore::new(config.limits.writes_max),
             metrics: Metrics::default(),
+            policies: Policies::default(),
             encoded: represent::Encoded::default(),
             hooks: Index::default(),
             caller: Arc::new(Caller::new(config.store.clone(), config.env.clone(), config.limits.webhooks)),

@@ -123,7 +123,7 @@ fn map(schema: &Value, path: &str, keys: &[&str], found: &mut Vec<Cause>) {
 const REASONS: [&str; 4] =
     ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
 
-/// Rules are kept, not run; what can be said without running them is said.
+/// The words around rules; expressions are judged by whoever knows their language.
 fn rules(schema: &Value, path: &str, found: &mut Vec<Cause>) {
     for (i, rule) in schema["x-kubernetes-validations"].as_array().into_iter().flatten().enumerate() {
         let at = |key: &str| format!("{path}.x-kubernetes-validations[{i}].{key}");

@@ -6,7 +6,7 @@
 //!                 \--Validator::compile--> constraints on values
 //! ```
 //!
-//! What is absent: rules in CEL, which are kept but not run ([`has_rules`] says where some are).
+//! What is absent: rules in CEL, of which only the words around them are judged here; `cel-rules` knows the language.
 
 mod compile;
 mod extensions;
@@ -16,12 +16,6 @@ pub use compile::compile;
 pub use structural::{check, non_structural};
 
 use serde_json::Value;
-
-/// Whether any part of the schema carries `x-kubernetes-validations`.
-pub fn has_rules(schema: &Value) -> bool {
-    let rules = &schema["x-kubernetes-validations"];
-    rules.as_array().is_some_and(|r| !r.is_empty()) || children(schema).any(|(_, child)| has_rules(child))
-}
 
 /// The schemas directly below one that say what values look like, with the step that leads to each.
 fn children(schema: &Value) -> impl Iterator<Item = (String, &Value)> {

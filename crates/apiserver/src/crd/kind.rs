@@ -13,7 +13,6 @@ pub static FACTS: Facts = Facts {
     prepare_update,
     validate_create: |new, _| validate::create(new),
     validate_update: |new, old, context| validate::update(new, old, context.subresource),
-    warnings,
     generation: Generation::Spec,
     names: Names::Subdomain,
     needs_version: true,
@@ -82,17 +81,6 @@ fn store_version(object: &mut Value) {
         Some(all) => all.push(stored),
         None => *known = json!([stored]),
     }
-}
-
-fn warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
-    let has_rules = |object: &Value| {
-        versions(object).any(|v| api_schema::crd::has_rules(&v["schema"]["openAPIV3Schema"]))
-    };
-    if has_rules(new) && old.is_none_or(|old| old["spec"] != new["spec"]) {
-        let text = "x-kubernetes-validations are stored but not evaluated: objects that break these rules are accepted";
-        return vec![text.to_owned()];
-    }
-    Vec::new()
 }
 
 fn row(object: &Value, _: Time) -> Vec<Cell> {

@@ -9,7 +9,7 @@
 //! Registration follows the store, so definitions survive restarts: what was established is served before the first
 //! request. Level-triggered: a group of definitions is always looked at as a whole.
 //!
-//! What is absent: running rules in CEL (a definition with rules is answered with a warning), and migration of stored objects.
+//! What is absent: migration of stored objects.
 
 mod deletion;
 mod establish;

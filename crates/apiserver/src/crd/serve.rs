@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use api_meta::Resource;
 use api_schema::{TypeId, Types, Validator};
+use cel_rules::rules::Rules;
 use serde_json::Value;
 
 use super::{FINALIZER, text, texts, versions};
@@ -40,8 +41,11 @@ pub(super) fn resources(definition: &Value, ways: &Ways) -> Vec<Served> {
     let storage = versions(definition).find(|v| v["storage"] == true);
     let Some(storage) = storage else { return Vec::new() };
     let stored = compiled(storage);
+    let rules = Rules::compile(&storage["schema"]["openAPIV3Schema"]).map(Arc::new);
     let served = versions(definition).filter(|v| v["served"] == true);
-    served.map(|v| resource(definition, v, text(storage, "/name"), &stored, ways)).collect()
+    let one =
+        |v| Served { rules: rules.clone(), ..resource(definition, v, text(storage, "/name"), &stored, ways) };
+    served.map(one).collect()
 }
 
 fn compiled(version: &Value) -> (Arc<Types>, TypeId) {

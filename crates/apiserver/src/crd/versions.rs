@@ -46,6 +46,7 @@ pub(super) fn check(definition: &Value, found: &mut Vec<Cause>) {
             found.push(required(&format!("spec.versions[{i}].schema.openAPIV3Schema"), ""));
         } else if is_first {
             found.extend(api_schema::crd::check(schema, &field));
+            found.extend(cel_rules::rules::check(schema, &field));
         }
         let (field, is_first) = place("/subresources", "spec.subresources", "subresources");
         if is_first {

@@ -19,7 +19,7 @@ mod cron;
 mod endpoints;
 mod limits;
 mod machinery;
-mod names;
+pub(crate) mod names;
 mod network;
 mod pod;
 mod policy;

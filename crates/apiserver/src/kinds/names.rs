@@ -82,7 +82,7 @@ fn is_qualified_text(text: &str) -> bool {
 }
 
 /// A qualified name: `name` or `example.com/name`.
-pub(super) fn qualified(text: &str) -> Vec<String> {
+pub(crate) fn qualified(text: &str) -> Vec<String> {
     let parts: Vec<&str> = text.split('/').collect();
     let (prefix, name) = match parts.as_slice() {
         [name] => (None, *name),

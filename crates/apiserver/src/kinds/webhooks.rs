@@ -1,4 +1,4 @@
-//! Configurations of admission: webhooks, which `crate::webhook` calls, and policies in CEL.
+//! Configurations of admission: webhooks, which `crate::webhook` calls, and policies, which `crate::cel::policy` judges by.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +9,13 @@ use stdx::Time;
 use super::check::{Findings, Path, default, each_mut, given, int, list, text};
 use super::names;
 use super::show::age_of;
+use crate::cel::conditions;
+use crate::cel::env::WEBHOOK;
+use crate::cel::policy;
 use crate::registry::{Cell, Column, Facts, Generation};
 
 /// Said when a configuration is new or changes, because nobody acts on it.
-const POLICIES_INERT: &str = "admission policies are stored but not evaluated by this server";
+const POLICIES_INERT: &str = "mutating admission policies are stored but not evaluated by this server";
 
 fn inert(new: &Value, old: Option<&Value>, part: &str, text: &str) -> Vec<String> {
     let is_news = old.is_none_or(|o| o[part] != new[part]);
@@ -115,6 +118,8 @@ fn webhook(found: &mut Findings, path: &Path<'_>, hook: &Value) {
         names::selector(found, &path.field(name), &hook[name]);
     }
     client(found, &path.field("clientConfig"), &hook["clientConfig"]);
+    let conditions = path.field("matchConditions").to_string();
+    found.causes.extend(conditions::findings(&hook["matchConditions"], &conditions, WEBHOOK));
     let rules = path.field("rules");
     for (i, one) in list(hook, "rules").iter().enumerate() {
         rule(found, &rules.index(i), one);
@@ -249,7 +254,6 @@ const POLICY: Facts = Facts {
         }
     },
     needs_version: true,
-    warnings: |new, old| inert(new, old, "spec", POLICIES_INERT),
     ..Facts::PLAIN
 };
 
@@ -261,7 +265,6 @@ const BINDING: Facts = Facts {
         }
     },
     needs_version: true,
-    warnings: |new, old| inert(new, old, "spec", POLICIES_INERT),
     columns: &BINDING_COLUMNS,
     row: |v, now| {
         let spec = &v["spec"];
@@ -305,10 +308,15 @@ pub(super) static VALIDATING_BINDING: Facts = Facts {
     ..BINDING
 };
 
-pub(super) static MUTATING_POLICY: Facts =
-    Facts { columns: &MUTATING_COLUMNS, row: |v, now| policy_cells(v, now, "mutations"), ..POLICY };
+pub(super) static MUTATING_POLICY: Facts = Facts {
+    warnings: |new, old| inert(new, old, "spec", POLICIES_INERT),
+    columns: &MUTATING_COLUMNS,
+    row: |v, now| policy_cells(v, now, "mutations"),
+    ..POLICY
+};
 
-pub(super) static MUTATING_BINDING: Facts = BINDING;
+pub(super) static MUTATING_BINDING: Facts =
+    Facts { warnings: |new, old| inert(new, old, "spec", POLICIES_INERT), ..BINDING };
 
 static VALIDATING_COLUMNS: [Column; 4] = [
     Column::new("Name", "string", "name", 0),
@@ -371,6 +379,7 @@ fn validating_policy(spec: &Value) -> Vec<Cause> {
     for (i, one) in list(spec, "validations").iter().enumerate() {
         validation(&mut found, &at.index(i), one);
     }
+    found.causes.extend(policy::findings(spec));
     found.causes
 }
 

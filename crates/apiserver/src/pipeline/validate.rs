@@ -8,25 +8,57 @@ use crate::refuse::{Outcome, invalid};
 use crate::registry::{Context, Served};
 
 /// Refuses a new object that is not valid.
-pub(crate) fn create(served: &Served, object: &Value, context: &Context<'_>) -> Outcome<()> {
+///
+/// Gives sentences for the client: rules that are broken as they were before.
+pub(crate) fn create(served: &Served, object: &Value, context: &Context<'_>) -> Outcome<Vec<String>> {
     let mut causes = metadata::validate(object, served);
     causes.extend(schema(served, object, None));
     causes.extend(replicas(served, object));
+    let warnings = rules(served, object, None, &mut causes);
     causes.extend((served.facts.validate_create)(object, context));
     causes.extend(admit::faults(served, object, None));
-    judge(served, object, causes)
+    judge(served, object, causes).map(|()| warnings)
 }
 
 /// Refuses a change that is not valid.
-pub(crate) fn update(served: &Served, new: &Value, old: &Value, context: &Context<'_>) -> Outcome<()> {
+pub(crate) fn update(
+    served: &Served,
+    new: &Value,
+    old: &Value,
+    context: &Context<'_>,
+) -> Outcome<Vec<String>> {
     // Twice, as upstream: once for every object, once more by the kind's own rules; clients count causes.
     let mut causes = metadata::validate_change(new, old);
     causes.extend(causes.clone());
     causes.extend(schema(served, new, Some(old)));
     causes.extend(replicas(served, new));
+    let warnings = rules(served, new, Some(old), &mut causes);
     causes.extend((served.facts.validate_update)(new, old, context));
     causes.extend(admit::faults(served, new, Some(old)));
-    judge(served, new, causes)
+    judge(served, new, causes).map(|()| warnings)
+}
+
+/// Findings after which a definition's rules are not run: they rely on the shape of the object.
+const BLOCKING: [&str; 5] = [
+    "FieldValueNotSupported",
+    "FieldValueRequired",
+    "FieldValueTooLong",
+    "FieldValueTooMany",
+    "FieldValueTypeInvalid",
+];
+
+/// Runs the rules of a custom kind; gives what is told and not refused.
+fn rules(served: &Served, new: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) -> Vec<String> {
+    let Some(rules) = &served.rules else { return Vec::new() };
+    if causes.iter().any(|c| BLOCKING.contains(&c.reason.as_str())) {
+        let text = "Invalid value: null: some validation rules were not checked because the object was invalid; correct the \
+                    existing errors to complete validation";
+        causes.push(crate::refuse::cause("FieldValueInvalid", "<nil>", text));
+        return Vec::new();
+    }
+    let found = rules.judge(new, old);
+    causes.extend(found.causes);
+    found.warnings
 }
 
 /// What was wrong before and is as it was does not stand in the way of a change (ratcheting, by finding).

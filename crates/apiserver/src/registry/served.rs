@@ -38,6 +38,8 @@ pub struct Served {
     pub stored_schema: Option<(Arc<Types>, TypeId)>,
     /// Constraints on values of custom kinds.
     pub validator: Option<Arc<Validator>>,
+    /// Rules over values of custom kinds (`x-kubernetes-validations`).
+    pub rules: Option<Arc<cel_rules::rules::Rules>>,
     /// Schema of a custom kind as its definition states it, prose included, for the OpenAPI documents.
     pub openapi: Option<Arc<Value>>,
     /// Where the definition comes from.
@@ -154,6 +156,7 @@ impl Served {
             schema: None,
             stored_schema: None,
             validator: None,
+            rules: None,
             openapi: None,
             origin: Origin::Builtin,
             facts: Facts::plain(),

@@ -190,7 +190,10 @@ async fn attempt(
     }
     owners::keep_times(old, &mut new);
     let done = match validate::update(served, &new, old, &context) {
-        Ok(()) => admitted(call, served, how, wish, base, &new).await,
+        Ok(warnings) => {
+            warnings.into_iter().for_each(|text| call.warn(text));
+            admitted(call, served, how, wish, base, &new).await
+        }
         Err(refusal) => Err(refusal),
     };
     match &done {

@@ -100,8 +100,9 @@ pub(crate) async fn store(call: &Call, served: &Arc<Served>, mut object: Value) 
     (served.facts.prepare_create)(&mut object, &context);
     let given = server.addresses.allocate(server, served, &mut object, call.query.dry_run())?;
     let written = match validate::create(served, &object, &context) {
-        Ok(()) => {
-            (served.facts.warnings)(&object, None).into_iter().for_each(|text| call.warn(text));
+        Ok(warnings) => {
+            let own = (served.facts.warnings)(&object, None);
+            warnings.into_iter().chain(own).for_each(|text| call.warn(text));
             admitted(call, served, object, prefix).await
         }
         Err(refusal) => Err(refusal),

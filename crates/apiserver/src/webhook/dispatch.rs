@@ -18,8 +18,8 @@ use serde_json::{Value, json};
 use store::Key;
 
 use super::call::Post;
-use super::conditions;
 use super::index::Prepared;
+use crate::cel::{Conditions, Subject, Verdict, policy};
 use crate::pipeline::{convert, decode};
 use crate::refuse::{Outcome, Refusal, forbidden, internal, not_found, refuse};
 use crate::registry::Served;
@@ -93,7 +93,7 @@ pub(crate) async fn mutate(
         }
         let request = attributes(call, served, write, &user, object.as_deref());
         let review = Review { call, served, write, request: &request, others: &others };
-        let Some(invocation) = review.invocation(&prepared.hook, object.as_deref(), old).await? else {
+        let Some(invocation) = review.invocation(prepared.wish(), object.as_deref(), old).await? else {
             continue;
         };
         let changed =
@@ -111,7 +111,7 @@ pub(crate) async fn mutate(
     Ok(())
 }
 
-/// Lets validating hooks refuse a write. The objects are in any version of their kind.
+/// Lets policies and validating hooks refuse a write. The objects are in any version of their kind.
 pub(crate) async fn validate(
     call: &Call,
     served: &Served,
@@ -120,15 +120,17 @@ pub(crate) async fn validate(
     old: Option<&Value>,
 ) -> Outcome<()> {
     let hooks = call.server.hooks.current();
-    if hooks.validating.is_empty() || is_exempt(&served.resource.group, &served.resource.plural) {
+    let is_quiet = hooks.validating.is_empty() && !policy::is_any(call);
+    if is_quiet || is_exempt(&served.resource.group, &served.resource.plural) {
         return Ok(());
     }
     let (user, others) = (user(call), OnceLock::new());
     let request = attributes(call, served, write, &user, object);
     let review = Review { call, served, write, request: &request, others: &others };
+    policy::admit(&review, object, old).await?;
     let mut asked = Vec::new();
     for (i, prepared) in hooks.validating.iter().enumerate() {
-        let Some(invocation) = review.invocation(&prepared.hook, object, old).await? else { continue };
+        let Some(invocation) = review.invocation(prepared.wish(), object, old).await? else { continue };
         let objects = review.objects(&invocation, object, old).await?;
         asked.push((i, prepared, invocation, objects));
     }
@@ -210,9 +212,9 @@ enum Trouble {
 }
 
 /// The objects of a write in the version of one hook.
-struct Seen {
-    new: Option<Value>,
-    old: Option<Value>,
+pub(crate) struct Seen {
+    pub(crate) new: Option<Value>,
+    pub(crate) old: Option<Value>,
 }
 
 impl Seen {
@@ -221,21 +223,21 @@ impl Seen {
     }
 }
 
-/// One write before hooks.
-struct Review<'a> {
-    call: &'a Call,
-    served: &'a Served,
+/// One write before hooks and policies.
+pub(crate) struct Review<'a> {
+    pub(crate) call: &'a Call,
+    pub(crate) served: &'a Served,
     write: &'a Write<'a>,
-    request: &'a Attributes<'a>,
+    pub(crate) request: &'a Attributes<'a>,
     /// The same objects in their other versions; found when the first hook needs to know.
     others: &'a OnceLock<Vec<Equivalent>>,
 }
 
 impl Review<'_> {
-    /// In which version a hook wants to be asked, if at all.
-    async fn invocation(
+    /// In which version a hook wants to be asked, if at all. A policy is met as a hook is.
+    pub(crate) async fn invocation(
         &self,
-        hook: &Hook,
+        (hook, conditions): (&Hook, &Conditions),
         new: Option<&Value>,
         old: Option<&Value>,
     ) -> Outcome<Option<Invocation>> {
@@ -251,17 +253,19 @@ impl Review<'_> {
         if !self.is_in_namespace(hook, new)? {
             return Ok(None);
         }
-        if hook.conditions.is_empty() {
+        if conditions.is_empty() {
             return Ok(Some(invocation));
         }
         let objects = self.objects(&invocation, new, old).await?;
-        match conditions::hold(hook, self.request, objects.new.as_ref(), objects.old.as_ref()) {
-            Ok(holds) => Ok(holds.then_some(invocation)),
-            Err(why) if hook.failure == Failure::Ignore => {
+        let seen = Subject::new(self.call, (self.request, &invocation), (&objects.new, &objects.old));
+        match conditions.judge(&seen) {
+            Verdict::Match => Ok(Some(invocation)),
+            Verdict::Skip => Ok(None),
+            Verdict::Failed(why) if hook.failure == Failure::Ignore => {
                 tracing::warn!(webhook = %hook.name, why, "match conditions cannot be told, so the hook is not asked");
                 Ok(None)
             }
-            Err(why) => Err(forbidden(&self.served.resource, self.request.name, &why)),
+            Verdict::Failed(why) => Err(forbidden(&self.served.resource, self.request.name, &why)),
         }
     }
 
@@ -288,7 +292,12 @@ impl Review<'_> {
     }
 
     /// The objects in the version of a hook.
-    async fn objects(&self, to: &Invocation, new: Option<&Value>, old: Option<&Value>) -> Outcome<Seen> {
+    pub(crate) async fn objects(
+        &self,
+        to: &Invocation,
+        new: Option<&Value>,
+        old: Option<&Value>,
+    ) -> Outcome<Seen> {
         Ok(Seen { new: self.seen(to, new).await?, old: self.seen(to, old).await? })
     }
 

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use store::{KeyRange, Store};
 
 use super::reach::Target;
+use crate::cel::Conditions;
+use crate::cel::env::WEBHOOK;
 use crate::stored;
 
 /// Where configurations rest in the store.
@@ -25,10 +27,19 @@ pub(crate) fn is_configuration(resource: &str) -> bool {
 pub(super) struct Prepared {
     /// What it wants.
     pub(super) hook: Hook,
+    /// Its match conditions, compiled.
+    conditions: Conditions,
     /// Where it is; none for what validation refuses.
     pub(super) target: Option<Target>,
     /// Whom to trust, in PEM.
     pub(super) bundle: Bytes,
+}
+
+impl Prepared {
+    /// What it wants, with its conditions.
+    pub(super) fn wish(&self) -> (&Hook, &Conditions) {
+        (&self.hook, &self.conditions)
+    }
 }
 
 /// All hooks at one moment, by name of the configuration, then in its order.
@@ -72,5 +83,6 @@ fn all(store: &Store, resource: &str) -> Vec<Prepared> {
 fn prepare(hook: Hook) -> Prepared {
     let bundle = hook.client["caBundle"].as_str().unwrap_or_default();
     let bundle = base64::engine::general_purpose::STANDARD.decode(bundle).unwrap_or_default();
-    Prepared { target: Target::read(&hook.client), bundle: bundle.into(), hook }
+    let conditions = Conditions::compile(hook.conditions.iter().map(|c| c.expression.as_str()), WEBHOOK);
+    Prepared { target: Target::read(&hook.client), bundle: bundle.into(), conditions, hook }
 }

@@ -12,14 +12,13 @@
 //! is judged by its failure policy at once, because whoever asked may ask again.
 
 mod call;
-mod conditions;
 mod dispatch;
 mod index;
 mod reach;
 mod trust;
 
 pub(crate) use call::{Caller, Post};
-pub(crate) use dispatch::{Rounds, Write, mutate, validate};
+pub(crate) use dispatch::{Review, Rounds, Write, mutate, validate};
 pub(crate) use index::{Index, is_configuration};
 pub use reach::Reach;
 pub(crate) use reach::Target;

@@ -10,6 +10,7 @@ mod hooks;
 mod limits;
 mod lists;
 mod meeting;
+mod policies;
 mod protection;
 mod protobuf;
 mod subresources;

@@ -13,7 +13,7 @@ use crate::webhook::{self, Rounds, Write};
 
 /// Whether nobody has to be asked, which is nearly always so.
 pub(super) fn is_quiet(call: &Call) -> bool {
-    call.server.hooks.is_empty()
+    call.server.hooks.is_empty() && !crate::cel::policy::is_any(call)
 }
 
 /// A creation as hooks see it.

@@ -85,10 +85,33 @@ async fn what_is_wrong_is_named_by_field() {
 
 #[tokio::test(start_paused = true)]
 async fn rules_that_are_not_run_are_warned_of() {
-    let schema =
-        spec_of(json!({"a": {"type": "string", "x-kubernetes-validations": [{"rule": "self != 'b'"}]}}));
-    let answer = world().await.post(CRDS, widgets(vec![version("v1", schema)])).await;
-    assert!(answer.warnings[0].contains("stored but not evaluated"), "{:?}", answer.warnings);
+    let w = world().await;
+    let rules = json!([{"rule": "self != 'longvalue'"}]);
+    let schema = spec_of(json!({"a": {"type": "string", "maxLength": 3, "x-kubernetes-validations": rules}}));
+    define(&w, widgets(vec![version("v1", schema)])).await;
+    let why = w.post(super::WIDGETS, super::widget("a", json!({"a": "longvalue"}))).await.refused(422);
+    let told = "[spec.a: Too long: may not be more than 3 bytes, <nil>: Invalid value: null: some validation rules were not \
+                checked because the object was invalid; correct the existing errors to complete validation]";
+    assert!(why.ends_with(told), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_that_does_not_compile_is_refused_by_its_place() {
+    let with = |rule: &str| {
+        let schema = spec_of(json!({"a": {"type": "string", "x-kubernetes-validations": [{"rule": rule}]}}));
+        widgets(vec![version("v1", schema)])
+    };
+    let why = world().await.post(CRDS, with("self.zz == 1")).await.refused(422);
+    let field =
+        "spec.validation.openAPIV3Schema.properties[spec].properties[a].x-kubernetes-validations[0].rule";
+    assert!(why.contains(field), "{why}");
+    assert!(
+        why.contains(
+            "compilation failed: ERROR: <input>:1:5: type 'string' does not support field selection"
+        ),
+        "{why}"
+    );
+    assert!(world().await.post(CRDS, with("self != 'b'")).await.warnings.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

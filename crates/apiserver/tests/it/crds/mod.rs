@@ -6,6 +6,7 @@ mod conversion;
 mod definitions;
 mod objects;
 mod protobuf;
+mod rules;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
