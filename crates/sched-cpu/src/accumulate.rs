@@ -15,18 +15,19 @@ use crate::eligible::View;
 use crate::set::CpuSet;
 use crate::topology::{Domain, Topology};
 
-/// Exactly as many CPUs as are asked for.
+/// Exactly as many CPUs as are asked for, of those that are free. How full NUMA nodes and sockets are is counted over `room`: threads
+/// that are left out only to keep the pod's own apart are not taken by anybody.
 ///
 /// # Panics
 /// When fewer are free: the caller has counted.
-pub(crate) fn take(view: &View<'_>, ask: &Ask, free: CpuSet) -> CpuSet {
+pub(crate) fn take(view: &View<'_>, ask: &Ask, free: CpuSet, room: CpuSet) -> CpuSet {
     let size = view.topology.threads_per_core();
-    let mut taking = Taking { view, free, taken: CpuSet::EMPTY, need: ask.cpus };
+    let mut taking = Taking { view, free, room, taken: CpuSet::EMPTY, need: ask.cpus };
     let preferred = free.and(view.preferred);
     if !preferred.is_empty() {
         let preferred = if ask.full && ask.required { whole(view.topology, preferred) } else { preferred };
         let count = preferred.len().min(ask.cpus);
-        let mut first = Taking { view, free: preferred, taken: CpuSet::EMPTY, need: count };
+        let mut first = Taking { view, free: preferred, room, taken: CpuSet::EMPTY, need: count };
         first.run(ask.full, size);
         let kept = first.taken;
         taking.take(kept.iter());
@@ -45,6 +46,7 @@ fn whole(topology: &Topology, cpus: CpuSet) -> CpuSet {
 struct Taking<'v, 'a> {
     view: &'v View<'a>,
     free: CpuSet,
+    room: CpuSet,
     taken: CpuSet,
     need: usize,
 }
@@ -79,6 +81,12 @@ impl Taking<'_, '_> {
             self.need -= 1;
         }
         self.free = self.free.minus(self.taken);
+        self.room = self.room.minus(self.taken);
+    }
+
+    /// What may be taken, or what is counted, in a pass that skips what is disliked or does not.
+    fn seen(&self, cpus: CpuSet, skips: bool) -> CpuSet {
+        if skips { cpus.minus(self.view.conflict) } else { cpus }
     }
 
     /// Takes what is needed from the first row that has enough.
@@ -125,8 +133,8 @@ impl Taking<'_, '_> {
     /// Wholly free cores of each domain, domains in the order in which they are filled.
     fn whole_rows(&self, domains: &[Domain], skips: bool) -> Vec<Row> {
         let topology = self.view.topology;
-        let free = if skips { self.free.minus(self.view.conflict) } else { self.free };
-        let usable = whole(topology, free);
+        let usable = whole(topology, self.seen(self.free, skips));
+        let room = self.seen(self.room, skips);
         let mut rows: Vec<((usize, usize, i32), Row)> = Vec::new();
         for domain in domains {
             let cpus = domain.cpus.and(usable);
@@ -136,14 +144,14 @@ impl Taking<'_, '_> {
             let row =
                 cores.into_iter().flat_map(|(_, core)| topology.cores[core].cpus.iter().collect::<Vec<_>>());
             let row = Row { cpus: row.collect() };
-            rows.push((self.filled_first(domain, row.cpus.len(), free), row));
+            rows.push((self.filled_first(domain, row.cpus.len(), room), row));
         }
         sorted(rows)
     }
 
     /// Order of domains: what is free there, then on their socket, then their number.
-    fn filled_first(&self, domain: &Domain, count: usize, free: CpuSet) -> (usize, usize, i32) {
-        let socket = self.view.topology.sockets[domain.socket].cpus.common(&free);
+    fn filled_first(&self, domain: &Domain, count: usize, room: CpuSet) -> (usize, usize, i32) {
+        let socket = self.view.topology.sockets[domain.socket].cpus.common(&room);
         let fill = |n| filling(self.view.strategy, n);
         (fill(count), fill(socket), domain.id)
     }
@@ -158,11 +166,11 @@ impl Taking<'_, '_> {
     }
 
     fn spread_rows(&self, domains: &[Domain], skips: bool) -> Vec<Row> {
-        let free = if skips { self.free.minus(self.view.conflict) } else { self.free };
+        let (free, room) = (self.seen(self.free, skips), self.seen(self.room, skips));
         let mut rows = Vec::new();
         for domain in domains {
             let mut cpus: Vec<u16> = free.and(domain.cpus).iter().collect();
-            let order = self.filled_first(domain, cpus.len(), free);
+            let order = self.filled_first(domain, domain.cpus.common(&room), room);
             cpus.sort_by_key(|cpu| (self.pairing(*cpu), self.view.refs[usize::from(*cpu)], *cpu));
             let (one_each, rest) = self.one_of_each(&cpus);
             let cpus =
@@ -176,7 +184,7 @@ impl Taking<'_, '_> {
     /// ones first, then those with fewest free threads; one thread of each in turn.
     fn near(&self, skips: bool) -> Vec<u16> {
         let topology = self.view.topology;
-        let free = if skips { self.free.minus(self.view.conflict) } else { self.free };
+        let (free, room) = (self.seen(self.free, skips), self.seen(self.room, skips));
         let fill = |n| filling(self.view.strategy, n);
         let mut cores = Vec::new();
         for core in self.cores_of(free) {
@@ -185,8 +193,8 @@ impl Taking<'_, '_> {
             let threads: Vec<u16> = at.cpus.and(free).iter().collect();
             let order = (
                 usize::MAX - socket.common(&self.taken),
-                fill(socket.common(&free)),
-                fill(numa.common(&free)),
+                fill(socket.common(&room)),
+                fill(numa.common(&room)),
                 threads.first().map(|cpu| self.pairing(*cpu)),
                 threads.len(),
                 at.socket,

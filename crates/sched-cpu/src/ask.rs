@@ -194,7 +194,7 @@ pub(crate) enum Unit {
     Whole,
 }
 
-/// Why a pod gets no CPUs of a node. The texts of the first seven are Koordinator's.
+/// Why a pod gets no CPUs of a node. The texts of the first eight are Koordinator's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
 pub enum Refusal {
     /// Pod and node name different NUMA policies.
@@ -218,6 +218,9 @@ pub enum Refusal {
     /// Too few in the form that must be.
     #[error("insufficient CPUs to satisfy required cpu bind policy {0}")]
     Bind(&'static str),
+    /// Bound CPUs count amplified, and then there are too few.
+    #[error("Insufficient amplified cpu")]
+    Amplified,
     /// The pod forbids stacking and requires whole cores.
     #[error("pod forbids two threads on a physical core and requires whole physical cores")]
     Contradiction,

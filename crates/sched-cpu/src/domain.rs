@@ -1,5 +1,6 @@
 //! Which NUMA nodes and sockets an allocation may span.
 
+use api_koord::apart::Sockets;
 use api_koord::cpu::{NumaExclusive, NumaPolicy, NumaStrategy};
 
 use crate::ask::{Ask, Unit};
@@ -33,14 +34,19 @@ impl NumaUse {
     }
 }
 
+/// What there is to choose from.
+#[derive(Clone, Copy)]
+pub(crate) struct Supply {
+    /// Threads that may be taken.
+    pub(crate) free: CpuSet,
+    /// Threads by which it is counted how full a domain is.
+    pub(crate) room: CpuSet,
+    /// What one core gives.
+    pub(crate) unit: Unit,
+}
+
 /// The CPUs within which the allocation is made: enough of the free ones are there. `None`: the policies allow none that suffices.
-pub(crate) fn choose(
-    view: &View<'_>,
-    ask: &Ask,
-    attempt: Attempt,
-    free: CpuSet,
-    unit: Unit,
-) -> Option<CpuSet> {
+pub(crate) fn choose(view: &View<'_>, ask: &Ask, attempt: Attempt, supply: Supply) -> Option<CpuSet> {
     let kept_apart = matches!(ask.numa, Some(NumaPolicy::Restricted | NumaPolicy::SingleNUMANode))
         .then_some(ask.numa_exclusive)
         .flatten();
@@ -49,14 +55,13 @@ pub(crate) fn choose(
         Some(NumaExclusive::Preferred) => &[true, false],
         None => &[false],
     };
-    tries.iter().find_map(|apart| Search { view, ask, free, unit, apart: *apart }.run(attempt))
+    tries.iter().find_map(|apart| Search { view, ask, supply, apart: *apart }.run(attempt))
 }
 
 struct Search<'v, 'a> {
     view: &'v View<'a>,
     ask: &'v Ask,
-    free: CpuSet,
-    unit: Unit,
+    supply: Supply,
     /// Pods within a NUMA node and pods across several keep apart.
     apart: bool,
 }
@@ -64,15 +69,11 @@ struct Search<'v, 'a> {
 impl Search<'_, '_> {
     fn run(&self, attempt: Attempt) -> Option<CpuSet> {
         let all = self.view.topology.all();
-        let sockets = self.sockets();
-        let enough = |set: &CpuSet| self.free.common(set) >= self.ask.cpus;
+        let enough = |set: &CpuSet| self.supply.free.common(set) >= self.ask.cpus;
         let Some(policy) = self.ask.numa else {
-            let near = self.near_preferred();
-            let last = (!attempt.one_socket).then_some(all);
-            // Without CPUs to stay near to, the choice among sockets is the taking's, which knows whole cores.
-            let sockets = if attempt.one_socket || !near.is_empty() { sockets } else { Vec::new() };
-            return near.into_iter().chain(sockets).chain(last).find(enough);
+            return self.without_policy(attempt).into_iter().find(enough);
         };
+        let sockets = self.sockets();
         let scopes: Vec<CpuSet> =
             if attempt.one_socket { sockets } else { sockets.into_iter().chain([all]).collect() };
         let fewest = self.fewest()?;
@@ -90,6 +91,23 @@ impl Search<'_, '_> {
         (policy == NumaPolicy::BestEffort).then(|| scopes.into_iter().find(enough)).flatten()
     }
 
+    /// Where to look without a NUMA policy, first to last. The taking knows whole cores and stays within a socket by itself where it
+    /// can; it is only led where one socket is an order, and near CPUs that are preferred.
+    fn without_policy(&self, attempt: Attempt) -> Vec<CpuSet> {
+        let mut places = self.near_preferred();
+        let one = attempt.one_socket && self.ask.sockets == Sockets::One;
+        if one || !places.is_empty() {
+            let calm = self.supply.free.minus(self.view.conflict);
+            let sockets = self.sockets();
+            places.extend(sockets.iter().filter(|s| calm.common(s) >= self.ask.cpus));
+            places.extend(sockets);
+        }
+        if !one {
+            places.push(self.view.topology.all());
+        }
+        places
+    }
+
     /// NUMA nodes of CPUs that are preferred, the one with most of them first: what is added to these stays near.
     fn near_preferred(&self) -> Vec<CpuSet> {
         let held = |n: &&Domain| n.cpus.common(&self.view.preferred);
@@ -104,7 +122,11 @@ impl Search<'_, '_> {
     fn sockets(&self) -> Vec<CpuSet> {
         let mut sockets: Vec<&Domain> = self.view.topology.sockets.iter().collect();
         sockets.sort_by_key(|s| {
-            (usize::MAX - s.cpus.common(&self.view.preferred), self.fill(self.free.common(&s.cpus)), s.id)
+            (
+                usize::MAX - s.cpus.common(&self.view.preferred),
+                self.fill(self.supply.room.common(&s.cpus)),
+                s.id,
+            )
         });
         sockets.into_iter().map(|s| s.cpus).collect()
     }
@@ -115,7 +137,7 @@ impl Search<'_, '_> {
 
     /// How few NUMA nodes could ever hold it, on an empty machine. `None`: not all of them together.
     fn fewest(&self) -> Option<usize> {
-        let open = self.view.reduced(self.view.open, self.unit);
+        let open = self.view.reduced(self.view.open, self.supply.unit);
         let mut sizes: Vec<usize> = self.view.topology.numas.iter().map(|n| n.cpus.common(&open)).collect();
         sizes.sort_unstable_by(|a, b| b.cmp(a));
         let mut sum = 0;
@@ -126,21 +148,31 @@ impl Search<'_, '_> {
         sizes.iter().position(enough).map(|i| i + 1)
     }
 
-    /// So many NUMA nodes of a scope that are enough together: neighbours in the order in which they are filled. The largest ones are
-    /// neighbours too, so none is overlooked.
+    /// So many NUMA nodes of a scope that are enough together: neighbours in the order in which they are filled; failing that, in the
+    /// order of what they can give. The largest ones are neighbours there, so none is overlooked.
     fn window(&self, scope: CpuSet, span: usize) -> Option<CpuSet> {
         let numas = &self.view.topology.numas;
         let suits = |n: &usize| !self.apart || self.view.numa_use.suits(*n, span > 1);
-        let free = |n: &usize| numas[*n].cpus.and(scope).common(&self.free);
+        let free = |n: &usize| numas[*n].cpus.and(scope).common(&self.supply.free);
+        let room = |n: &usize| numas[*n].cpus.and(scope).common(&self.supply.room);
         let mut usable: Vec<usize> = (0..numas.len()).filter(suits).filter(|n| free(n) > 0).collect();
+        usable.sort_by_key(|n| (self.fill(room(n)), numas[*n].id));
+        let first = self.best_window(&usable, span);
         usable.sort_by_key(|n| (self.fill(free(n)), numas[*n].id));
-        let enough = |window: &&[usize]| window.iter().map(free).sum::<usize>() >= self.ask.cpus;
+        let found = first.or_else(|| self.best_window(&usable, span))?;
+        Some(found.and(scope))
+    }
+
+    /// Among neighbours that are enough: most preferred CPUs, then enough without what is disliked, then the first.
+    fn best_window(&self, usable: &[usize], span: usize) -> Option<CpuSet> {
+        let numas = &self.view.topology.numas;
         let joined = |window: &[usize]| window.iter().fold(CpuSet::EMPTY, |sum, n| sum.or(numas[*n].cpus));
-        let preferred = |window: &&[usize]| joined(window).common(&self.view.preferred);
-        let mut found: Vec<&[usize]> = usable.windows(span).filter(enough).collect();
-        // Stable: among equals the first in the order of filling stays first.
-        found.sort_by_key(|w| usize::MAX - preferred(w));
-        found.first().map(|window| joined(window).and(scope))
+        let calm = self.supply.free.minus(self.view.conflict);
+        let enough = |cpus: &CpuSet| cpus.common(&self.supply.free) >= self.ask.cpus;
+        let order = |cpus: &CpuSet| {
+            (usize::MAX - cpus.common(&self.view.preferred), cpus.common(&calm) < self.ask.cpus)
+        };
+        usable.windows(span).map(joined).filter(enough).min_by_key(order)
     }
 }
 

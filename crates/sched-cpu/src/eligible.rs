@@ -154,8 +154,11 @@ impl<'a> View<'a> {
         if free.len() < ask.cpus {
             return None;
         }
-        let domain = domain::choose(self, ask, attempt, free, unit)?;
-        Some(accumulate::take(self, ask, free.and(domain)))
+        // What is left out by the node's or the pod's order is as good as taken; what is left out as a wish is not.
+        let room = if ask.required { free } else { self.eligible };
+        let domain = domain::choose(self, ask, attempt, domain::Supply { free, room, unit })?;
+        let cpus = accumulate::take(self, ask, free.and(domain), room.and(domain));
+        (!attempt.one_socket || self.topology.sockets_of(&cpus) <= 1).then_some(cpus)
     }
 
     /// What each core may give: all its free threads, one, or all it has.

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use api_koord::Qos;
 use api_koord::apart::{Exclusions, Exclusive, Identity, Load, Stacking};
 use api_koord::cpu::{
     Colocation, ExclusivePolicy, NodeBindPolicy, NodeWords, NumaPolicy, NumaResources, NumaStrategy,
     ResourceStatus,
 };
+use api_koord::{Qos, Ratio};
 use serde_json::json;
 use stdx::Time;
 
@@ -248,6 +248,24 @@ impl CpuNode {
     /// What a pod asks here: `None` when it gets no CPUs of its own. Errors: it can never get them here.
     pub fn resolve(&self, wants: &Wants) -> Result<Option<Ask>, Refusal> {
         wants.resolve(&self.rules, &self.topology)
+    }
+
+    /// Whether a pod fits a node whose CPUs are counted `ratio` times. Units: thousandths of a CPU, `allocatable` as the node claims
+    /// it (amplified), `requested` as its pods ask for it. A bound CPU is a whole real one, so it counts amplified.
+    pub fn fits_amplified(
+        &self,
+        wants: &Wants,
+        ratio: Ratio,
+        allocatable: i64,
+        requested: i64,
+    ) -> Result<(), Refusal> {
+        let binds = wants.binds || self.rules.bind != NodeBindPolicy::None;
+        let asked = if binds { ratio.apply(wants.milli) } else { wants.milli };
+        let held = self.holders.values().fold(CpuSet::EMPTY, |sum, h| sum.or(h.cpus)).len();
+        let held = i64::try_from(held).unwrap_or(i64::MAX).saturating_mul(1000);
+        // Holders that are not counted yet, or not any more, are left out, as upstream does.
+        let requested = if requested >= held { requested - held + ratio.apply(held) } else { requested };
+        if asked > 0 && asked > allocatable - requested { Err(Refusal::Amplified) } else { Ok(()) }
     }
 
     /// A necessary condition in a few comparisons: where it is false, [`CpuNode::allocate`] refuses. It knows nothing of other

@@ -6,3 +6,4 @@ mod oracle;
 mod properties;
 mod rows;
 mod stories;
+mod upstream;

@@ -150,7 +150,7 @@ fn exists(machine: &Machine, node: &CpuNode, ask: &Ask) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn every_allocation_keeps_every_rule_and_leaves_no_trace_when_it_goes(

@@ -206,6 +206,22 @@ fn a_resize_keeps_the_cpus_it_has_and_a_reservation_gives_its_own() {
 }
 
 #[test]
+fn bound_cpus_count_amplified_where_the_node_claims_more_than_it_has() {
+    let mut node = node(NodeRules::default());
+    let annotations = [(api_koord::names::AMPLIFICATION.to_owned(), r#"{"cpu":1.5}"#.to_owned())].into();
+    let ratio = api_koord::Ratio::of(&annotations, "cpu").unwrap().unwrap();
+    let ask = node.resolve(&pod("LSR", "8", FULL)).unwrap().unwrap();
+    let given = node.allocate(&ask, &Exclusions::default()).unwrap();
+    node.hold("a", Holder::of("a", &ask, given.cpus));
+    // 16 CPUs are claimed to be 24; 8 bound ones are 12 of these, 4 floating ones are 4.
+    let fits = |wants: &Wants| node.fits_amplified(wants, ratio, 24_000, 12_000);
+    assert_eq!(fits(&pod("LS", "8", "{}")), Ok(()));
+    assert_eq!(fits(&pod("LS", "8001m", "{}")), Err(sched_cpu::Refusal::Amplified));
+    assert_eq!(fits(&pod("LSR", "5", FULL)), Ok(()));
+    assert_eq!(fits(&pod("LSR", "6", FULL)), Err(sched_cpu::Refusal::Amplified));
+}
+
+#[test]
 fn a_node_is_read_from_its_words() {
     let object = serde_json::from_value(json!({"metadata": {"annotations": {
         "node.koordinator.sh/reservation": r#"{"reservedCPUs":"0"}"#, "node.koordinator.sh/system-qos-resource": r#"{"cpuset":"4"}"#,
