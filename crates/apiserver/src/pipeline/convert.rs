@@ -56,11 +56,12 @@ async fn to(served: &Served, mut object: Value, wanted: String) -> Outcome<Value
             Ok(object)
         }
         Conversion::Outside(convert) => {
-            let before = object["metadata"].clone();
+            let (before, from) = (object["metadata"].clone(), named(&object));
             let done = convert.convert(vec![object], wanted.clone()).await;
-            let mut list = done.map_err(|why| failed(served, &why))?;
-            let mut object =
-                list.pop().ok_or_else(|| failed(served, "the webhook did not answer with the object"))?;
+            let mut list = done.map_err(|why| not_answered(&from, &why))?;
+            let mut object = list
+                .pop()
+                .ok_or_else(|| not_answered(&from, "the webhook did not answer with the object"))?;
             keep_metadata(&mut object, before);
             object["apiVersion"] = Value::String(wanted);
             Ok(object)
@@ -82,6 +83,17 @@ fn keep_metadata(object: &mut Value, mut before: Value) {
 
 fn failed(served: &Served, why: &str) -> Box<crate::refuse::Refusal> {
     internal(format!("conversion for {} failed: {why}", served.resource.api_version()))
+}
+
+/// `example.com/v1, Kind=Widget`, as upstream writes kinds in messages.
+fn named(object: &Value) -> String {
+    let text = |key: &str| object[key].as_str().unwrap_or_default();
+    format!("{}, Kind={}", text("apiVersion"), text("kind"))
+}
+
+/// What upstream says of a webhook that does not convert: no reason, and no word of an internal error.
+fn not_answered(from: &str, why: &str) -> Box<crate::refuse::Refusal> {
+    internal(format!("conversion webhook for {from} failed: {why}")).into_plain()
 }
 
 /// The stored form of an object as if it had been stored in the version of the request; the same bytes where a new head
@@ -120,7 +132,8 @@ pub(crate) async fn plains(served: &Served, items: &[Arc<Stored>]) -> Outcome<Ve
     if objects.is_empty() {
         return Ok(plains);
     }
-    let done = convert.convert(objects, wanted.clone()).await.map_err(|why| failed(served, &why))?;
+    let from = objects.first().map(named).unwrap_or_default();
+    let done = convert.convert(objects, wanted.clone()).await.map_err(|why| not_answered(&from, &why))?;
     for ((i, before), mut object) in asked.into_iter().zip(done) {
         keep_metadata(&mut object, before);
         object["apiVersion"] = Value::String(wanted.clone());
