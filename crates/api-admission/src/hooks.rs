@@ -160,8 +160,8 @@ impl Rule {
 
     /// Namespaces themselves are cluster-wide, though requests on them carry their name as namespace.
     fn is_in_scope(&self, request: &Attributes<'_>, place: &Place) -> bool {
-        let is_namespaced =
-            !request.namespace.is_empty() && !(place.group.is_empty() && place.resource == "namespaces");
+        let is_namespace = place.group.is_empty() && place.resource == "namespaces";
+        let is_namespaced = !request.namespace.is_empty() && !is_namespace;
         match self.scope.as_str() {
             "Namespaced" => is_namespaced,
             "Cluster" => !is_namespaced,

@@ -41,12 +41,12 @@ pub struct Charge<'a> {
 
 /// Whether quotas look at an operation at all.
 pub fn counts(resource: &str, subresource: &str, operation: Operation) -> bool {
-    match (resource, subresource, operation) {
+    matches!(
+        (resource, subresource, operation),
         (_, "", Operation::Create)
-        | ("services" | "persistentvolumeclaims", "", Operation::Update)
-        | ("pods", "resize", Operation::Update) => true,
-        _ => false,
-    }
+            | ("services" | "persistentvolumeclaims", "", Operation::Update)
+            | ("pods", "resize", Operation::Update)
+    )
 }
 
 /// Resources that every container must state when a quota counts them.
