@@ -12,7 +12,7 @@ use std::time::Duration;
 use api_admission::hooks::{Equivalent, Failure, Hook, Invocation};
 use api_admission::review::{self, Answer, Objects, Role, Unusable};
 use api_admission::{Attributes, Kind, Operation, Place, is_exempt};
-use api_meta::{Cause, Reason, Status, StatusDetails};
+use api_meta::{Cause, Reason, StatusDetails};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use store::Key;
@@ -205,9 +205,7 @@ fn attributes<'a>(
 enum Trouble {
     /// It could not be called, or did not answer properly: its failure policy decides.
     Call(String),
-    /// It refused.
-    Refused(Status),
-    /// Whatever the policy: this write cannot go on.
+    /// It refused, or whatever the policy, this write cannot go on.
     Ends(Box<Refusal>),
 }
 
@@ -413,7 +411,7 @@ impl Review<'_> {
         if answer.is_allowed {
             Ok(answer)
         } else {
-            Err(Trouble::Refused(review::denied(&hook.name, &answer.result)))
+            Err(Trouble::Ends(review::denied(&hook.name, &answer.result).into()))
         }
     }
 
@@ -427,7 +425,6 @@ impl Review<'_> {
         let hook = &prepared.hook;
         match answer {
             Ok(answer) => Ok(Some(answer)),
-            Err(Trouble::Refused(status)) => Err(status.into()),
             Err(Trouble::Ends(refusal)) => Err(refusal),
             Err(Trouble::Call(why)) if hook.failure == Failure::Ignore => {
                 tracing::warn!(webhook = %hook.name, why, "a webhook failed and is ignored");
