@@ -176,12 +176,12 @@ impl Reflector {
         while let Some(event) = events.next().await {
             let (delta, at) = match event? {
                 WatchEvent::Applied(wire) => {
-                    let Some(seen) = self.open(consumer, wire) else { continue };
+                    let Some(seen) = self.open(consumer, &wire) else { continue };
                     known.insert(seen.key);
                     (Delta::Applied(seen.item), seen.version)
                 }
                 WatchEvent::Deleted(wire) => {
-                    let Some(seen) = self.open(consumer, wire) else { continue };
+                    let Some(seen) = self.open(consumer, &wire) else { continue };
                     known.remove(&seen.key);
                     (Delta::Deleted(seen.key), seen.version)
                 }
@@ -212,7 +212,7 @@ impl Reflector {
         let mut items = Vec::new();
         let version = loop {
             let page = self.client.list::<Box<RawValue>>(&self.resource, &self.namespace, &options).await?;
-            items.extend(page.items.into_iter().filter_map(|wire| self.open(consumer, wire)));
+            items.extend(page.items.into_iter().filter_map(|wire| self.open(consumer, &wire)));
             options.r#continue = page.metadata.r#continue;
             if options.r#continue.is_empty() {
                 break page.metadata.resource_version;
@@ -232,7 +232,7 @@ impl Reflector {
         Ok(consumer.take(Delta::Synced(revision), revision).await.then_some(version))
     }
 
-    fn open<C: Consumer>(&self, consumer: &C, wire: Box<RawValue>) -> Option<Seen<C::Item>> {
+    fn open<C: Consumer>(&self, consumer: &C, wire: &RawValue) -> Option<Seen<C::Item>> {
         consumer
             .open(wire.get())
             .inspect_err(
