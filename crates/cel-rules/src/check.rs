@@ -209,8 +209,8 @@ impl Checker<'_> {
     }
 
     fn logic(&mut self, at: usize, is_and: bool, terms: &mut [Expr]) -> Type {
-        for i in 0..terms.len() {
-            let found = self.expr(&mut terms[i]);
+        for (i, term) in terms.iter_mut().enumerate() {
+            let found = self.expr(term);
             if !self.bindings.takes(&Type::Bool, &found) {
                 let pair = if i == 0 { [found, Type::Bool] } else { [Type::Bool, found] };
                 let message = mismatch(if is_and { "_&&_" } else { "_||_" }, false, &self.resolved(&pair));

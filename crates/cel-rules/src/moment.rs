@@ -216,7 +216,7 @@ pub(crate) fn seconds(nanos: i64) -> String {
     }
     let nanos = nanos.unsigned_abs();
     let _ = write!(out, "{}", nanos / 1_000_000_000);
-    if nanos % 1_000_000_000 > 0 {
+    if !nanos.is_multiple_of(1_000_000_000) {
         let part = format!("{:09}", nanos % 1_000_000_000);
         let _ = write!(out, ".{}", part.trim_end_matches('0'));
     }

@@ -214,7 +214,7 @@ impl<'a> Parser<'a> {
 
     /// An even number of signs says nothing.
     fn signed(&mut self, at: usize, count: usize, name: &str, operand: Expr) -> Expr {
-        if count % 2 == 0 { operand } else { self.call(at, name, false, vec![operand]) }
+        if count.is_multiple_of(2) { operand } else { self.call(at, name, false, vec![operand]) }
     }
 
     fn negative(&mut self) -> Option<Value> {

@@ -167,7 +167,7 @@ impl Check {
             return;
         }
         let mut costs = std::mem::take(&mut self.costs);
-        costs.sort_by(|a, b| b.0.cmp(&a.0));
+        costs.sort_by_key(|cost| std::cmp::Reverse(cost.0));
         for (_, field) in costs.into_iter().take(EXPENSIVE_MAX) {
             let why = "Forbidden: contributed to estimated rule & messageExpression cost total exceeding cost limit for entire \
                        OpenAPIv3 schema";

@@ -9,7 +9,7 @@ pub(super) fn normal(path: &str, schema: &Json) -> Result<String, String> {
     let mut rest = path;
     while !rest.is_empty() {
         let name = match (rest.strip_prefix('.'), rest.strip_prefix('[')) {
-            (Some(after), _) if after.is_empty() => return Err("unexpected end of JSON path".to_owned()),
+            (Some(""), _) => return Err("unexpected end of JSON path".to_owned()),
             (Some(after), _) => {
                 let end = after.find(['.', '[', ']']).unwrap_or(after.len());
                 rest = &after[end..];
