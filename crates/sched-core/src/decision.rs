@@ -37,16 +37,27 @@ pub struct Refusal {
     pub nodes: usize,
     /// Said before any node was looked at; then there are no counts.
     pub upfront: Option<Reason>,
-    /// Number of nodes per reason. A node can have several.
-    pub reasons: BTreeMap<Reason, usize>,
-    /// Number of nodes per reason why preemption does not help.
-    pub preemption: BTreeMap<Reason, usize>,
+    /// The nodes by what is against them, in the order in which the rules are asked.
+    pub groups: Vec<Rejected>,
     /// The pod may not preempt.
     pub never_preempts: bool,
-    /// Names of the rules that refused.
-    pub rules: Vec<&'static str>,
     /// Changes after which another look is worth while.
     pub wake: Hints,
+}
+
+/// Nodes that one rule refused for the same reasons.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// The rule, by its name in kube-scheduler.
+    pub rule: &'static str,
+    /// What it says; at least one sentence.
+    pub reasons: Vec<Reason>,
+    /// Whether taking pods off these nodes could help.
+    pub resolvable: Resolvable,
+    /// How many nodes.
+    pub nodes: usize,
+    /// How many of them have pods of lower priority.
+    pub outranked: usize,
 }
 
 /// A sentence about a node, as kube-scheduler says it.
@@ -95,7 +106,7 @@ impl Ord for Reason {
 }
 
 /// Whether taking pods off the node could help.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Resolvable {
     /// It could.
     ByRemovingPods,
@@ -104,7 +115,7 @@ pub enum Resolvable {
 }
 
 /// A rule's refusal of one node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rejection {
     /// Why; at least one.
     pub reasons: Vec<Reason>,
@@ -148,6 +159,19 @@ impl Hints {
     /// A namespace's labels changed.
     pub const NAMESPACE: Hints = Hints(1 << 7);
 
+    /// How many kinds there are.
+    pub(crate) const KINDS: usize = 8;
+
+    /// The numbers of the kinds in the set.
+    pub(crate) fn each(self) -> impl Iterator<Item = usize> {
+        (0..Hints::KINDS).filter(move |i| self.0 & (1 << i) != 0)
+    }
+
+    /// Both sets together.
+    pub const fn with(self, other: Hints) -> Hints {
+        Hints(self.0 | other.0)
+    }
+
     /// Whether both sets share something.
     pub fn touches(self, other: Hints) -> bool {
         self.0 & other.0 != 0
@@ -169,7 +193,7 @@ impl BitOrAssign for Hints {
 
 impl fmt::Debug for Hints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const NAMES: [&str; 8] = [
+        const NAMES: [&str; Hints::KINDS] = [
             "NodeAdded",
             "NodeRoom",
             "NodeLabels",
@@ -179,12 +203,59 @@ impl fmt::Debug for Hints {
             "PodChanged",
             "Namespace",
         ];
-        let set = NAMES.iter().enumerate().filter(|(i, _)| self.0 & (1 << i) != 0).map(|(_, n)| n);
+        let set = self.each().map(|i| NAMES[i]);
         f.debug_set().entries(set).finish()
     }
 }
 
+const NOT_HELPFUL: Reason = Reason::Fixed("Preemption is not helpful for scheduling");
+const NO_VICTIMS: Reason = Reason::Fixed("No preemption victims found for incoming pod");
+/// Upstream would try to preempt here; this scheduler does not yet, and says so.
+const NOT_TRIED: Reason =
+    Reason::Fixed("node(s) with lower-priority pods, which this scheduler does not preempt");
+
 impl Refusal {
+    /// Number of nodes per reason. A node can have several.
+    pub fn reasons(&self) -> BTreeMap<Reason, usize> {
+        let mut counts = BTreeMap::new();
+        for group in &self.groups {
+            for reason in &group.reasons {
+                *counts.entry(reason.clone()).or_default() += group.nodes;
+            }
+        }
+        counts
+    }
+
+    /// Number of nodes per reason why preemption does not help.
+    pub fn preemption(&self) -> BTreeMap<Reason, usize> {
+        let mut counts = BTreeMap::new();
+        let mut add = |reason, nodes| {
+            if nodes > 0 {
+                *counts.entry(reason).or_default() += nodes;
+            }
+        };
+        if self.upfront.is_some() {
+            add(NOT_HELPFUL, self.nodes);
+        }
+        for group in &self.groups {
+            match group.resolvable {
+                Resolvable::No => add(NOT_HELPFUL, group.nodes),
+                Resolvable::ByRemovingPods => {
+                    add(NOT_TRIED, group.outranked);
+                    add(NO_VICTIMS, group.nodes - group.outranked);
+                }
+            }
+        }
+        counts
+    }
+
+    /// Names of the rules that refused, each once.
+    pub fn rules(&self) -> Vec<&'static str> {
+        let mut rules: Vec<&'static str> = self.groups.iter().map(|g| g.rule).collect();
+        rules.dedup();
+        rules
+    }
+
     /// The sentence of the condition and the event, as kube-scheduler writes it.
     pub fn message(&self) -> String {
         if self.nodes == 0 {
@@ -193,13 +264,13 @@ impl Refusal {
         let mut out = format!("0/{} nodes are available:", self.nodes);
         match &self.upfront {
             Some(reason) => out.push_str(&format!(" {}.", reason.as_str())),
-            None => out.push_str(&counted(&self.reasons)),
+            None => out.push_str(&counted(&self.reasons())),
         }
         if self.never_preempts {
             out.push_str(" preemption: not eligible due to preemptionPolicy=Never.");
         } else {
             out.push_str(&format!(" preemption: 0/{} nodes are available:", self.nodes));
-            out.push_str(&counted(&self.preemption));
+            out.push_str(&counted(&self.preemption()));
         }
         out
     }

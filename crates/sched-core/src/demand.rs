@@ -230,8 +230,13 @@ impl Demand {
         self.tolerances.iter().any(|t| t.accepts(taint))
     }
 
-    /// Whether its decision depends on single nodes only, not on where other pods are.
-    pub fn is_local(&self) -> bool {
-        self.spread.is_empty() && self.near.is_empty() && self.apart.is_empty() && self.inclined.is_empty()
+    /// Its terms about other pods, wishes included.
+    pub fn terms(&self) -> impl Iterator<Item = &Term> {
+        self.near.iter().chain(&self.apart).chain(self.inclined.iter().map(|w| &w.term))
+    }
+
+    /// Whether pods placed with it matter to pods that come later, beyond the room they take.
+    pub fn carries(&self) -> bool {
+        !(self.near.is_empty() && self.apart.is_empty() && self.inclined.is_empty())
     }
 }

@@ -1,21 +1,28 @@
 //! The scheduling snapshot, the queue and the cycle: facts in, a decision with its reasons out.
 //!
 //! ```text
-//! Pod, Node --projection--> PodFact, NodeFact --add/remove/assume--> Snapshot
-//! Queue.pop(now) -> pod --Engine.decide(&mut Snapshot, pod)--> Decision::Bind(node, scores)
-//!                                                         \--> Decision::Refused(reasons, wake hints)
+//! Pod, Node --projection--> PodFact, NodeFact --place/assume/remove--> Snapshot
+//!                                                                       |- rooms: figures of each node, one cache line
+//!                                                                       |- columns: labels as small numbers
+//!                                                                       |- fences: conditions on nodes as bitmaps
+//!                                                                       |- tallies: pods by domain, kept up pod by pod
+//!                                                                       `- changes: which nodes changed since when
+//! Queue.pop(now) -> pod --(sched-plugins: Engine.decide)--> Decision::Bind(node, scores)
+//!                                                       \--> Decision::Refused(groups of nodes, wake hints)
 //! ```
 //!
-//! Invariants: the snapshot after any sequence of changes equals the one rebuilt from the objects that remain; every node
-//! is looked at (no sampling), scores are whole numbers, and ties are broken by (fewer pods, name), so the same snapshot and
-//! pod always give the same node. Whole pods are never held: only what the rules read.
+//! Invariants: the snapshot after any sequence of changes equals the one rebuilt from the objects that remain. One writer
+//! changes it; whatever else is derived (an engine's classes) follows its changes and can be thrown away at any time. Whole
+//! pods are never held: only what the rules read.
 //!
 //! What is absent: the rules themselves (`sched-plugins`), clocks (now is an argument), I/O, and preemption.
 
 mod amounts;
-mod cycle;
+mod bits;
+mod column;
 mod decision;
 mod demand;
+mod fence;
 mod node;
 mod parse;
 mod pod;
@@ -24,14 +31,16 @@ mod snapshot;
 mod tally;
 
 pub use amounts::Amounts;
-pub use cycle::{Begin, Check, Cycle, Engine, Needs, Plugin, Rate, Scope, Score};
-pub use decision::{Decision, Hints, Placement, Reason, Refusal, Rejection, Resolvable};
+pub use bits::Bits;
+pub use column::{Column, ColumnId, Topology};
+pub use decision::{Decision, Hints, Placement, Reason, Refusal, Rejected, Rejection, Resolvable};
 pub use demand::{
     Clause, Demand, HostPort, Namespaces, NodeTerm, Policy, PreferredTerm, Spread, Term, Tolerance,
     Unsatisfiable,
 };
-pub use node::{NodeFact, NodeInfo, TaintEffect, TaintFact};
-pub use pod::{Interner, PodFact};
+pub use fence::{Fence, FenceId};
+pub use node::{NodeFact, NodeInfo, Placed, Room, TaintEffect, TaintFact};
+pub use pod::{Interner, Kin, PodFact};
 pub use queue::{Popped, Queue, QueueCounts};
-pub use snapshot::{NamespaceLabels, Slot, Snapshot};
-pub use tally::{Carried, Column, Counts, Group, Pull};
+pub use snapshot::{Change, Lifted, NamespaceLabels, Slot, Snapshot};
+pub use tally::{Carried, Group, KinId, Pull, Tally, TallyId, Whose};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use api_core::Node;
 
 use crate::amounts::quantity;
+use crate::tally::{KinId, LoadId};
 use crate::{Amounts, HostPort, PodFact};
 
 /// What the scheduler keeps of a node object.
@@ -98,8 +99,8 @@ pub struct NodeInfo {
     pub fact: NodeFact,
     /// Whether its object is there. Pods may be bound to a node before it is seen or after it went.
     pub known: bool,
-    /// Its pods by identity.
-    pub pods: BTreeMap<Arc<str>, Arc<PodFact>>,
+    /// Its pods, in no order.
+    pub pods: Vec<Placed>,
     /// Sum of their requests.
     pub requested: Amounts,
     /// Sum of their CPU as scored.
@@ -108,41 +109,99 @@ pub struct NodeInfo {
     pub scored_memory: i64,
     /// Ports in use, with how many pods use them.
     pub ports: BTreeMap<HostPort, u32>,
+    /// Priorities of its pods, with how many have each.
+    pub priorities: BTreeMap<i32, u32>,
     /// Changes with everything above; never the same for two states of any node.
     pub generation: u64,
 }
 
+/// A pod on a node.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// The pod.
+    pub fact: Arc<PodFact>,
+    pub(crate) kin: KinId,
+    pub(crate) load: Option<LoadId>,
+}
+
+/// What fitting and rating read of a node, side by side in one cache line: classes follow single nodes that changed, so the
+/// figures of one node are read together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Thousandths of a CPU that pods may use.
+    pub cpu_milli: i64,
+    /// Thousandths of a CPU requested by its pods.
+    pub cpu_milli_taken: i64,
+    /// Bytes that pods may use.
+    pub memory: i64,
+    /// Bytes requested by its pods.
+    pub memory_taken: i64,
+    /// CPU of its pods as scored.
+    pub cpu_milli_scored: i64,
+    /// Memory of its pods as scored.
+    pub memory_scored: i64,
+    /// How many pods it has.
+    pub pods: u32,
+    /// How many pods it takes.
+    pub pods_max: u32,
+}
+
 impl NodeInfo {
-    pub(crate) fn put(&mut self, pod: Arc<PodFact>) {
-        let demand = &pod.demand;
+    pub(crate) fn put(&mut self, pod: Placed) {
+        let demand = &pod.fact.demand;
         self.requested.add(&demand.requests);
         self.scored_cpu_milli += demand.scored_cpu_milli;
         self.scored_memory += demand.scored_memory;
         for port in &demand.ports {
             *self.ports.entry(port.clone()).or_default() += 1;
         }
-        self.pods.insert(pod.uid.clone(), pod);
+        *self.priorities.entry(demand.priority).or_default() += 1;
+        self.pods.push(pod);
     }
 
-    pub(crate) fn take(&mut self, uid: &str) -> Option<Arc<PodFact>> {
-        let pod = self.pods.remove(uid)?;
-        let demand = &pod.demand;
+    pub(crate) fn take(&mut self, uid: &str) -> Option<Placed> {
+        let at = self.pods.iter().position(|p| *p.fact.uid == *uid)?;
+        let pod = self.pods.swap_remove(at);
+        let demand = &pod.fact.demand;
         self.requested.sub(&demand.requests);
         self.scored_cpu_milli -= demand.scored_cpu_milli;
         self.scored_memory -= demand.scored_memory;
         for port in &demand.ports {
-            if let Some(users) = self.ports.get_mut(port) {
-                *users -= 1;
-                if *users == 0 {
-                    self.ports.remove(port);
-                }
-            }
+            lower(&mut self.ports, port);
         }
+        lower(&mut self.priorities, &demand.priority);
         Some(pod)
+    }
+
+    /// Its pods.
+    pub fn facts(&self) -> impl Iterator<Item = &Arc<PodFact>> {
+        self.pods.iter().map(|p| &p.fact)
     }
 
     /// Whether it has a pod of lower priority than `priority`.
     pub fn has_lower_priority(&self, priority: i32) -> bool {
-        self.pods.values().any(|p| p.demand.priority < priority)
+        self.priorities.first_key_value().is_some_and(|(lowest, _)| *lowest < priority)
+    }
+
+    pub(crate) fn room(&self) -> Room {
+        Room {
+            cpu_milli: self.fact.allocatable.cpu_milli,
+            cpu_milli_taken: self.requested.cpu_milli,
+            memory: self.fact.allocatable.memory,
+            memory_taken: self.requested.memory,
+            cpu_milli_scored: self.scored_cpu_milli,
+            memory_scored: self.scored_memory,
+            pods: u32::try_from(self.pods.len()).unwrap_or(u32::MAX),
+            pods_max: u32::try_from(self.fact.pods_max.max(0)).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+fn lower<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
     }
 }

@@ -13,22 +13,20 @@ use crate::Demand;
 /// What the scheduler keeps of a pod. Parts that pods of one template have in common are shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodFact {
-    /// Namespace and name.
-    pub key: ObjectKey,
+    /// Name.
+    pub name: Box<str>,
     /// Identity.
     pub uid: Arc<str>,
     /// Version of the object; 0 when unknown.
     pub revision: u64,
     /// Where it is bound.
     pub node: Option<Arc<str>>,
-    /// Labels.
-    pub labels: Arc<BTreeMap<String, String>>,
-    /// Identity of its controller.
-    pub owner: Option<Arc<str>>,
+    /// What other pods see of it.
+    pub kin: Arc<Kin>,
     /// Deletion has been asked for.
     pub terminating: bool,
     /// Names of its scheduling gates.
-    pub gates: Vec<String>,
+    pub gates: Box<[String]>,
     /// Who schedules it.
     pub scheduler: Arc<str>,
     /// When it was created.
@@ -37,11 +35,29 @@ pub struct PodFact {
     pub demand: Arc<Demand>,
 }
 
+impl PodFact {
+    /// Namespace and name.
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey::new(self.kin.namespace.clone(), self.name.to_string())
+    }
+}
+
+/// What other pods' rules see of a pod: all pods of one template under one controller are of one kin.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Kin {
+    /// Namespace.
+    pub namespace: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Identity of the controller.
+    pub owner: Option<Arc<str>>,
+}
+
 /// Shares equal parts of projections. Forgets what nobody else holds once it has doubled.
 #[derive(Default)]
 pub struct Interner {
     demands: Shared<Demand>,
-    labels: Shared<BTreeMap<String, String>>,
+    kins: Shared<Kin>,
     texts: Shared<str>,
 }
 
@@ -92,13 +108,17 @@ impl Interner {
         let meta = &pod.metadata;
         let gate =
             |g: &serde_json::Value| g.get("name").and_then(|n| n.as_str()).unwrap_or_default().to_owned();
+        let kin = Kin {
+            namespace: meta.namespace.clone(),
+            labels: meta.labels.clone(),
+            owner: meta.controller().map(|o| self.texts.get(o.uid.as_str())),
+        };
         PodFact {
-            key: meta.key(),
+            name: meta.name.as_str().into(),
             uid: meta.uid.as_str().into(),
             revision: meta.revision(),
             node: (!pod.spec.node_name.is_empty()).then(|| self.texts.get(pod.spec.node_name.as_str())),
-            labels: self.labels.get(meta.labels.clone()),
-            owner: meta.controller().map(|o| self.texts.get(o.uid.as_str())),
+            kin: self.kins.get(kin),
             terminating: meta.is_terminating(),
             gates: pod.spec.scheduling_gates.iter().map(gate).collect(),
             scheduler: self.texts.get(match pod.spec.scheduler_name.as_str() {
@@ -128,7 +148,7 @@ mod tests {
         let mut interner = Interner::default();
         let (a, b) = (interner.project(&pod("a", "1")), interner.project(&pod("b", "1")));
         let c = interner.project(&pod("c", "2"));
-        assert!(Arc::ptr_eq(&a.demand, &b.demand) && Arc::ptr_eq(&a.labels, &b.labels));
+        assert!(Arc::ptr_eq(&a.demand, &b.demand) && Arc::ptr_eq(&a.kin, &b.kin));
         assert!(!Arc::ptr_eq(&a.demand, &c.demand));
     }
 

@@ -104,8 +104,7 @@ impl Queue {
             self.enlist(&uid);
             return;
         };
-        let moved =
-            old.pod.demand != pod.demand || old.pod.labels != pod.labels || old.pod.gates != pod.gates;
+        let moved = old.pod.demand != pod.demand || old.pod.kin != pod.kin || old.pod.gates != pod.gates;
         if !moved || old.place == Place::InFlight {
             old.pod = pod;
             return;
@@ -322,10 +321,10 @@ mod tests {
     fn gates_hold_a_pod_until_they_are_lifted() {
         let mut q = Queue::new();
         let mut gated = (*pod("a", 0)).clone();
-        gated.gates = vec!["wait".into()];
+        gated.gates = vec!["wait".into()].into();
         q.put(Arc::new(gated.clone()), at(0));
         assert_eq!((pop(&mut q, 0), q.counts().gated), (None, 1));
-        gated.gates.clear();
+        gated.gates = Box::default();
         q.put(Arc::new(gated), at(1));
         assert_eq!(pop(&mut q, 1).as_deref(), Some("a"));
     }

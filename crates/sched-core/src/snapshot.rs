@@ -1,11 +1,12 @@
-//! The cluster as the cycle sees it, changed one object at a time.
+//! The cluster as decisions see it, changed one object at a time.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::tally::{bump, carried_by};
-use crate::{Carried, Column, Counts, Group, Hints, Needs, NodeFact, NodeInfo, PodFact};
+use crate::column::{Column, ColumnId, Columns, Topology};
+use crate::fence::{Fence, FenceId, Fences, Marks};
+use crate::tally::{Ground, Group, KinId, Tallies, Tally, TallyId, TallyKey, Whose};
+use crate::{Bits, Hints, Kin, NodeFact, NodeInfo, Placed, PodFact, Room};
 
 /// Number of a node within a snapshot; reused after the node has gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,42 +14,109 @@ pub struct Slot(u32);
 
 impl Slot {
     /// Its place in arrays by node.
+    #[inline]
     pub fn index(self) -> usize {
         self.0 as usize
     }
+
+    /// The slot of a place in arrays by node.
+    #[inline]
+    pub fn at(index: usize) -> Slot {
+        Slot(u32::try_from(index).expect("slots are numbered in 32 bits"))
+    }
 }
 
-/// Greatest number of pod groups counted ahead of need; beyond it the longest unused is dropped.
-const GROUPS_MAX: usize = 1024;
+/// Greatest number of counts of pod groups kept up; beyond it the half that was asked for longest ago is dropped.
+const TALLIES_MAX: usize = 4096;
+/// Greatest number of conditions on nodes kept up; beyond it they are all worked out anew when asked for.
+const FENCES_MAX: usize = 4096;
+/// Fewest changes of nodes that are remembered for those who follow.
+const CHANGES_MIN: usize = 1024;
 
 /// Labels of namespaces by name.
 pub type NamespaceLabels = BTreeMap<String, BTreeMap<String, String>>;
 
-/// Nodes, placed pods and what is counted of them.
+/// Nodes, placed pods and what is counted of them. One writer changes it; whoever derives something from it follows its
+/// [changes](Snapshot::changes).
 #[derive(Default)]
 pub struct Snapshot {
     nodes: Vec<NodeInfo>,
+    rooms: Vec<Room>,
+    /// Pods per node, capped: for breaking ties.
+    crowd: Vec<i16>,
+    marks: Marks,
+    known_count: usize,
     by_name: HashMap<Arc<str>, Slot>,
     free: Vec<Slot>,
-    known: usize,
+    /// Place of each node in the order of names, once asked for.
+    ranks: Option<Vec<u32>>,
     pods: HashMap<Arc<str>, Held>,
     namespaces: NamespaceLabels,
-    groups: BTreeMap<Group, Counted>,
-    owners: HashMap<Arc<str>, Counts>,
-    carried: BTreeMap<Carried, Counts>,
-    columns: BTreeMap<Arc<str>, Column>,
+    columns: Columns,
+    fences: Fences,
+    tallies: Tallies,
+    changes: Changes,
+    /// When each kind of change happened last.
+    happened: [u64; Hints::KINDS],
     generation: u64,
-    looks: u64,
+    objects: u64,
+    epoch: u64,
 }
 
-struct Held {
-    slot: Slot,
+/// Where a pod is. The top bit says that it is only assumed there.
+#[derive(Clone, Copy)]
+struct Held(u32);
+
+const ASSUMED: u32 = 1 << 31;
+
+impl Held {
+    fn new(slot: Slot, assumed: bool) -> Held {
+        Held(slot.0 | if assumed { ASSUMED } else { 0 })
+    }
+
+    fn slot(self) -> Slot {
+        Slot(self.0 & !ASSUMED)
+    }
+
+    fn is_assumed(self) -> bool {
+        self.0 & ASSUMED != 0
+    }
+}
+
+/// A pod taken off its node for a while.
+#[derive(Clone, Debug)]
+pub struct Lifted {
+    /// The pod.
+    pub pod: Arc<PodFact>,
+    node: Arc<str>,
     assumed: bool,
 }
 
-struct Counted {
-    counts: Counts,
-    used: u64,
+/// The nodes that changed lately.
+#[derive(Default)]
+struct Changes {
+    list: VecDeque<Change>,
+    /// How many have been forgotten.
+    base: u64,
+}
+
+/// A node changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Which.
+    pub slot: Slot,
+    /// Its object changed, not only its pods.
+    pub object: bool,
+}
+
+impl Changes {
+    fn push(&mut self, change: Change, keep: usize) {
+        self.list.push_back(change);
+        if self.list.len() > keep.max(CHANGES_MIN) {
+            self.list.pop_front();
+            self.base += 1;
+        }
+    }
 }
 
 impl Snapshot {
@@ -59,12 +127,12 @@ impl Snapshot {
 
     /// How many nodes are known.
     pub fn len(&self) -> usize {
-        self.known
+        self.known_count
     }
 
     /// Whether no node is known.
     pub fn is_empty(&self) -> bool {
-        self.known == 0
+        self.known_count == 0
     }
 
     /// Changes whenever anything here does.
@@ -72,10 +140,20 @@ impl Snapshot {
         self.generation
     }
 
+    /// The [`generation`](Snapshot::generation) at which the object of some node changed last.
+    pub fn objects(&self) -> u64 {
+        self.objects
+    }
+
+    /// Changes whenever numbers of fences, columns and tallies lose their meaning.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// The known nodes.
     pub fn nodes(&self) -> impl Iterator<Item = (Slot, &NodeInfo)> {
         let all = self.nodes.iter().enumerate().filter(|(_, n)| n.known);
-        all.map(|(i, n)| (Slot(u32::try_from(i).expect("slots are numbered in 32 bits")), n))
+        all.map(|(i, n)| (Slot::at(i), n))
     }
 
     /// One more than the greatest slot in use.
@@ -86,6 +164,26 @@ impl Snapshot {
     /// A node by slot.
     pub fn node(&self, slot: Slot) -> &NodeInfo {
         &self.nodes[slot.index()]
+    }
+
+    /// What fitting and rating read of all nodes, by slot.
+    pub fn rooms(&self) -> &[Room] {
+        &self.rooms
+    }
+
+    /// Pods per node by slot, at most 32,767.
+    pub fn crowd(&self) -> &[i16] {
+        &self.crowd
+    }
+
+    /// The slots of known nodes.
+    pub fn known(&self) -> &Bits {
+        &self.marks.known
+    }
+
+    /// The slots of nodes with taints that make pods prefer others.
+    pub fn softly_tainted(&self) -> &Bits {
+        &self.marks.soft
     }
 
     /// A known node by name.
@@ -99,11 +197,6 @@ impl Snapshot {
         &self.namespaces
     }
 
-    /// The terms that placed pods carry, with the nodes of those pods.
-    pub fn carried(&self) -> &BTreeMap<Carried, Counts> {
-        &self.carried
-    }
-
     /// How many pods are placed or assumed.
     pub fn pods(&self) -> usize {
         self.pods.len()
@@ -112,96 +205,151 @@ impl Snapshot {
     /// Where a pod is, and whether only assumed there.
     pub fn place_of(&self, uid: &str) -> Option<(&NodeInfo, bool)> {
         let held = self.pods.get(uid)?;
-        Some((&self.nodes[held.slot.index()], held.assumed))
+        Some((&self.nodes[held.slot().index()], held.is_assumed()))
+    }
+
+    /// How many changes of nodes there have been: where one who follows stands when up to date.
+    pub fn moment(&self) -> u64 {
+        self.changes.base + self.changes.list.len() as u64
+    }
+
+    /// The changes since a [moment](Snapshot::moment), oldest first; nothing when they are not remembered any more.
+    pub fn changes(&self, since: u64) -> Option<impl Iterator<Item = Change> + '_> {
+        let skip = usize::try_from(since.checked_sub(self.changes.base)?).ok()?;
+        (skip <= self.changes.list.len()).then(|| self.changes.list.range(skip..).copied())
+    }
+
+    /// Whether a change of one of these kinds happened after `generation`.
+    pub fn happened_since(&self, generation: u64, kinds: Hints) -> bool {
+        kinds.each().any(|kind| self.happened[kind] > generation)
+    }
+
+    /// Place of each node in the order of names, by slot. Cheap unless nodes came or went.
+    pub fn ranks(&mut self) -> &[u32] {
+        let nodes = &self.nodes;
+        self.ranks.get_or_insert_with(|| {
+            let mut order: Vec<usize> = (0..nodes.len()).collect();
+            order.sort_unstable_by(|a, b| nodes[*a].fact.name.cmp(&nodes[*b].fact.name));
+            let mut ranks = vec![0; nodes.len()];
+            for (rank, at) in order.into_iter().enumerate() {
+                ranks[at] = u32::try_from(rank).expect("slots are numbered in 32 bits");
+            }
+            ranks
+        })
+    }
+
+    /// The ranks, if nothing came or went since they were asked for last.
+    pub fn ranked(&self) -> Option<&[u32]> {
+        self.ranks.as_deref()
     }
 
     /// Takes in a node's object. Says what kind of change it was.
     pub fn set_node(&mut self, fact: NodeFact) -> Hints {
         let slot = self.slot_for(&fact.name);
         let node = &self.nodes[slot.index()];
-        let hints = if node.known { difference(&node.fact, &fact) } else { Hints::NODE_ADDED };
         if node.known && node.fact == fact {
             return Hints::NONE;
         }
+        let hints = if node.known { difference(&node.fact, &fact) } else { Hints::NODE_ADDED };
         if !node.known {
-            self.known += 1;
+            self.known_count += 1;
         }
-        for (key, column) in &mut self.columns {
-            column.set(slot, fact.labels.get(&**key));
-        }
-        let generation = self.step();
-        let node = &mut self.nodes[slot.index()];
-        node.fact = fact;
-        node.known = true;
-        node.generation = generation;
-        self.rebuild_worn_columns();
-        hints
+        self.replace_object(slot, fact, true);
+        self.note(hints)
     }
 
     /// Forgets a node's object. Its pods stay counted until they are removed.
     pub fn drop_node(&mut self, name: &str) {
         let Some(slot) = self.by_name.get(name).copied() else { return };
-        let generation = self.step();
-        let node = &mut self.nodes[slot.index()];
+        let node = &self.nodes[slot.index()];
         if node.known {
-            self.known -= 1;
+            self.known_count -= 1;
         }
-        let name = node.fact.name.clone();
-        node.fact = NodeFact { name, ..NodeFact::default() };
-        node.known = false;
-        node.generation = generation;
-        for column in self.columns.values_mut() {
-            column.set(slot, None);
-        }
+        let fact = NodeFact { name: node.fact.name.clone(), ..NodeFact::default() };
+        self.replace_object(slot, fact, false);
         self.free_if_empty(slot);
     }
 
     /// Takes in a pod that is bound, or a change of it; replaces what was assumed of it.
     pub fn place(&mut self, pod: Arc<PodFact>) -> Hints {
         let Some(node) = pod.node.clone() else { return Hints::NONE };
-        let before = self.pods.get(&pod.uid).map(|h| (h.slot, h.assumed));
-        if let Some((slot, assumed)) = before {
-            let info = &self.nodes[slot.index()];
-            let same =
-                info.fact.name == node && info.pods.get(&pod.uid).is_some_and(|old| same_weight(old, &pod));
-            if same {
-                // Only the name of the state changes: nothing that a rule reads.
-                if assumed {
-                    self.pods.insert(pod.uid.clone(), Held { slot, assumed: false });
-                }
-                self.nodes[slot.index()].pods.insert(pod.uid.clone(), pod);
-                return Hints::NONE;
-            }
+        let before = self.pods.get(&pod.uid).copied();
+        if before.is_some_and(|held| self.confirm(held, &pod, &node)) {
+            return Hints::NONE;
         }
         let freed = self.remove(&pod.uid);
         self.insert(pod, &node, false);
-        if before.is_none() { Hints::POD_ADDED } else { freed | Hints::POD_CHANGED }
+        let hints = if before.is_none() { Hints::POD_ADDED } else { freed | Hints::POD_CHANGED };
+        self.note(hints)
+    }
+
+    /// Whether the pod is on that node already and means the same to every rule; then only the name of its state changes.
+    fn confirm(&mut self, held: Held, pod: &Arc<PodFact>, node: &Arc<str>) -> bool {
+        let info = &mut self.nodes[held.slot().index()];
+        if info.fact.name != *node {
+            return false;
+        }
+        let Some(placed) = info.pods.iter_mut().find(|p| p.fact.uid == pod.uid) else { return false };
+        if !same_weight(&placed.fact, pod) {
+            return false;
+        }
+        // What is counted under the parts of the old state goes on under them: they are equal, and the old ones are held.
+        let (kin, demand) = (placed.fact.kin.clone(), placed.fact.demand.clone());
+        let shared = Arc::ptr_eq(&kin, &pod.kin) && Arc::ptr_eq(&demand, &pod.demand);
+        placed.fact = if shared { pod.clone() } else { Arc::new(PodFact { kin, demand, ..(**pod).clone() }) };
+        let uid = placed.fact.uid.clone();
+        // Taken out first, so that the old copy of the name is not kept beside the new one.
+        self.pods.remove(&uid);
+        self.pods.insert(uid, Held::new(held.slot(), false));
+        true
     }
 
     /// Counts a pod on a node before the API server has confirmed it.
     pub fn assume(&mut self, pod: Arc<PodFact>, node: &Arc<str>) {
         self.remove(&pod.uid);
         self.insert(pod, node, true);
+        self.note(Hints::POD_ADDED);
     }
 
     /// Takes an assumption back; does nothing once the pod is confirmed.
     pub fn forget(&mut self, uid: &str) -> Hints {
         match self.pods.get(uid) {
-            Some(held) if held.assumed => self.remove(uid),
+            Some(held) if held.is_assumed() => self.remove(uid),
             _ => Hints::NONE,
         }
     }
 
     /// Removes a pod that is gone or has ended.
     pub fn remove(&mut self, uid: &str) -> Hints {
-        let Some(held) = self.pods.remove(uid) else { return Hints::NONE };
-        let generation = self.step();
-        let node = &mut self.nodes[held.slot.index()];
-        node.generation = generation;
-        let pod = node.take(uid).expect("a held pod is on the node of its slot");
-        self.count(&pod, held.slot, false);
-        self.free_if_empty(held.slot);
-        Hints::POD_REMOVED
+        if !self.take_off(uid) {
+            return Hints::NONE;
+        }
+        self.note(Hints::POD_REMOVED)
+    }
+
+    fn take_off(&mut self, uid: &str) -> bool {
+        let Some(held) = self.pods.remove(uid) else { return false };
+        let slot = held.slot();
+        let pod = self.nodes[slot.index()].take(uid).expect("a held pod is on the node of its slot");
+        let ground = Ground { columns: &self.columns, fences: &self.fences, namespaces: &self.namespaces };
+        self.tallies.count(pod.kin, pod.load, slot, false, &ground);
+        self.changed(slot, false);
+        self.free_if_empty(slot);
+        true
+    }
+
+    /// Takes a pod off its node for a while, to see what would be without it. To whoever waits nothing has happened.
+    pub fn lift(&mut self, uid: &str) -> Option<Lifted> {
+        let held = *self.pods.get(uid)?;
+        let pod = self.nodes[held.slot().index()].facts().find(|p| *p.uid == *uid)?.clone();
+        let node = self.nodes[held.slot().index()].fact.name.clone();
+        self.take_off(uid);
+        Some(Lifted { pod, node, assumed: held.is_assumed() })
+    }
+
+    /// Puts a lifted pod back as it was.
+    pub fn restore(&mut self, lifted: Lifted) {
+        self.insert(lifted.pod, &lifted.node, lifted.assumed);
     }
 
     /// Takes in a namespace's labels.
@@ -210,126 +358,142 @@ impl Snapshot {
             return Hints::NONE;
         }
         self.namespaces.insert(name.to_owned(), labels.clone());
-        self.recount_by_namespace();
-        Hints::NAMESPACE
+        self.namespace_changed(name);
+        self.note(Hints::NAMESPACE)
     }
 
     /// Forgets a namespace.
     pub fn drop_namespace(&mut self, name: &str) {
         if self.namespaces.remove(name).is_some() {
-            self.recount_by_namespace();
+            self.namespace_changed(name);
+            self.note(Hints::NAMESPACE);
         }
     }
 
-    /// Counts what a cycle is going to ask for, so that asking is cheap.
-    pub fn index(&mut self, needs: &Needs) {
-        self.looks += 1;
-        for key in &needs.topologies {
-            self.ensure_column(key);
+    /// The domains of a topology; built when asked for the first time, kept up from then on.
+    pub fn column_of(&mut self, topology: &Topology) -> ColumnId {
+        self.columns.add(topology, &self.nodes)
+    }
+
+    /// Makes columns readable by domain. Cheap unless labels of nodes changed.
+    pub fn settle(&mut self) {
+        self.columns.settle();
+    }
+
+    /// A column by number.
+    pub fn column(&self, id: ColumnId) -> &Column {
+        self.columns.get(id)
+    }
+
+    /// The number of a condition on nodes; worked out when asked for the first time, kept up from then on.
+    pub fn fence_of(&mut self, fence: Fence) -> FenceId {
+        if let Some(id) = self.fences.find(&fence) {
+            return id;
         }
-        for group in &needs.groups {
-            if matches!(group, Group::Owner(_)) {
-                continue;
-            }
-            if let Some(counted) = self.groups.get_mut(group) {
-                counted.used = self.looks;
-                continue;
-            }
-            let counted = Counted { counts: self.count_anew(group), used: self.looks };
-            self.groups.insert(group.clone(), counted);
+        for key in fence.reads() {
+            self.columns.add(&Topology::Label(key.into()), &self.nodes);
         }
-        if self.groups.len() > GROUPS_MAX {
-            let oldest = self.groups.iter().min_by_key(|(_, c)| c.used).map(|(g, _)| g.clone());
-            oldest.and_then(|g| self.groups.remove(&g));
+        self.fences.add(fence, &self.nodes, &self.marks, &self.columns)
+    }
+
+    /// The nodes a fence holds for.
+    pub fn fenced(&self, id: FenceId) -> &Bits {
+        self.fences.bits(id)
+    }
+
+    /// Makes room where too much is kept up. Ids may lose their meaning: [`epoch`](Snapshot::epoch) says so.
+    pub fn tidy(&mut self) {
+        if self.fences.len() > FENCES_MAX {
+            self.fences = Fences::default();
+            self.recount();
         }
-    }
-
-    /// Pods of a group per node. Cheap when indexed.
-    pub fn counts(&self, group: &Group) -> Cow<'_, Counts> {
-        let ready = match group {
-            Group::Owner(uid) => return self.owners.get(uid).map_or_else(Cow::default, Cow::Borrowed),
-            _ => self.groups.get(group),
-        };
-        ready.map_or_else(|| Cow::Owned(self.count_anew(group)), |c| Cow::Borrowed(&c.counts))
-    }
-
-    /// The domains of a topology key. Cheap when indexed.
-    pub fn column(&self, key: &str) -> Cow<'_, Column> {
-        self.columns.get(key).map_or_else(|| Cow::Owned(self.build_column(key)), Cow::Borrowed)
-    }
-
-    fn build_column(&self, key: &str) -> Column {
-        Column::build(key, self.nodes().map(|(slot, n)| (slot, &n.fact)))
-    }
-
-    fn ensure_column(&mut self, key: &Arc<str>) {
-        if !self.columns.contains_key(key) {
-            let column = self.build_column(key);
-            self.columns.insert(key.clone(), column);
+        if self.tallies.len() > TALLIES_MAX {
+            self.tallies.drop_oldest(TALLIES_MAX / 2);
+            self.epoch += 1;
         }
     }
 
-    fn rebuild_worn_columns(&mut self) {
-        let worn: Vec<Arc<str>> =
-            self.columns.iter().filter(|(_, c)| c.is_worn()).map(|(key, _)| key.clone()).collect();
-        for key in worn {
-            let column = self.build_column(&key);
-            self.columns.insert(key, column);
-        }
+    /// The number of a group's counts by domain, on the nodes of a fence alone if one is given.
+    pub fn tally_of(&mut self, group: Group, column: ColumnId, fence: Option<FenceId>) -> TallyId {
+        let ground = Ground { columns: &self.columns, fences: &self.fences, namespaces: &self.namespaces };
+        self.tallies.of_group(TallyKey { whose: Whose::Group(group), column, fence }, &ground)
     }
 
-    fn count_anew(&self, group: &Group) -> Counts {
-        let mut counts = Counts::new();
-        for (i, node) in self.nodes.iter().enumerate() {
-            let n = node.pods.values().filter(|p| group.counts(p, &self.namespaces)).count();
-            if n > 0 {
-                let slot = Slot(u32::try_from(i).expect("slots are numbered in 32 bits"));
-                counts.insert(slot, u32::try_from(n).expect("pods of a node are counted in 32 bits"));
-            }
-        }
-        counts
+    /// Counts by number.
+    pub fn tally(&self, id: TallyId) -> &Tally {
+        self.tallies.get(id)
     }
 
-    fn recount_by_namespace(&mut self) {
-        self.step();
-        let stale: Vec<Group> = self.groups.keys().filter(|g| g.reads_namespaces()).cloned().collect();
-        for group in stale {
-            let counts = self.count_anew(&group);
-            self.groups.insert(group, Counted { counts, used: self.looks });
-        }
+    /// The number of a pod's kin; good while somebody holds the kin.
+    pub fn kin_of(&mut self, kin: &Arc<Kin>, terminating: bool) -> KinId {
+        let ground = Ground { columns: &self.columns, fences: &self.fences, namespaces: &self.namespaces };
+        self.tallies.kin_of(kin, terminating, &ground)
+    }
+
+    /// Counts of the terms that placed pods carry and that concern pods of a kin.
+    pub fn concerned(&self, kin: KinId) -> impl Iterator<Item = &Tally> {
+        self.tallies.concerned(kin).iter().map(|id| self.tallies.get(*id))
+    }
+
+    /// Whether a group's counts would count pods of a kin.
+    pub fn is_counted(&self, kin: KinId, tally: TallyId) -> bool {
+        self.tallies.is_counted(kin, tally)
     }
 
     fn insert(&mut self, pod: Arc<PodFact>, node: &Arc<str>, assumed: bool) {
         let slot = self.slot_for(node);
-        let generation = self.step();
-        self.count(&pod, slot, true);
-        self.pods.insert(pod.uid.clone(), Held { slot, assumed });
-        let node = &mut self.nodes[slot.index()];
-        node.generation = generation;
-        node.put(pod);
+        for term in pod.demand.terms() {
+            self.columns.add(&Topology::Label(term.topology.clone()), &self.nodes);
+        }
+        let ground = Ground { columns: &self.columns, fences: &self.fences, namespaces: &self.namespaces };
+        let kin = self.tallies.kin_of(&pod.kin, pod.terminating, &ground);
+        let load = self.tallies.load_of(&pod.demand, &ground, |term| {
+            let topology = Topology::Label(term.topology.clone());
+            ground.columns.find(&topology).expect("added above")
+        });
+        self.tallies.count(kin, load, slot, true, &ground);
+        self.pods.insert(pod.uid.clone(), Held::new(slot, assumed));
+        self.nodes[slot.index()].put(Placed { fact: pod, kin, load });
+        self.changed(slot, false);
     }
 
-    fn count(&mut self, pod: &PodFact, slot: Slot, up: bool) {
-        if let Some(owner) = pod.owner.as_ref().filter(|_| !pod.terminating) {
-            let counts = self.owners.entry(owner.clone()).or_default();
-            bump(counts, slot, up);
-            if counts.is_empty() {
-                self.owners.remove(owner);
-            }
+    /// The pods of a node leave the counts before its object changes, and come back after.
+    fn bump_pods(&mut self, slot: Slot, up: bool) {
+        let ground = Ground { columns: &self.columns, fences: &self.fences, namespaces: &self.namespaces };
+        for pod in &self.nodes[slot.index()].pods {
+            self.tallies.bump(pod.kin, pod.load, slot, up, &ground);
         }
-        for (group, counted) in &mut self.groups {
-            if group.counts(pod, &self.namespaces) {
-                bump(&mut counted.counts, slot, up);
-            }
+    }
+
+    /// Replaces a node's object and all that is derived from it.
+    fn replace_object(&mut self, slot: Slot, fact: NodeFact, known: bool) {
+        self.bump_pods(slot, false);
+        let node = &mut self.nodes[slot.index()];
+        (node.fact, node.known) = (fact, known);
+        self.marks.follow(slot, &self.nodes[slot.index()]);
+        self.columns.follow(slot, &self.nodes[slot.index()]);
+        self.fences.follow(slot, &self.nodes[slot.index()]);
+        self.bump_pods(slot, true);
+        self.changed(slot, true);
+        self.objects = self.generation;
+        if self.columns.renew(&self.nodes) {
+            self.recount();
         }
-        for term in carried_by(pod) {
-            self.ensure_column(&term.term.topology);
-            let counts = self.carried.entry(term.clone()).or_default();
-            bump(counts, slot, up);
-            if counts.is_empty() {
-                self.carried.remove(&term);
-            }
-        }
+    }
+
+    /// Domains or fences have other numbers: whoever keeps numbers asks again.
+    fn recount(&mut self) {
+        self.epoch += 1;
+        let ground = Ground { columns: &self.columns, fences: &self.fences, namespaces: &self.namespaces };
+        let nodes = self.nodes.iter().enumerate();
+        let pods = nodes.flat_map(|(at, n)| n.pods.iter().map(move |p| (Slot::at(at), p.kin, p.load)));
+        self.tallies.reset(&ground, pods);
+    }
+
+    fn namespace_changed(&mut self, name: &str) {
+        self.generation += 1;
+        let ground = Ground { columns: &self.columns, fences: &self.fences, namespaces: &self.namespaces };
+        self.tallies.namespace_changed(name, &ground);
     }
 
     fn slot_for(&mut self, name: &Arc<str>) -> Slot {
@@ -338,11 +502,15 @@ impl Snapshot {
         }
         let slot = self.free.pop().unwrap_or_else(|| {
             self.nodes.push(NodeInfo::default());
-            Slot(u32::try_from(self.nodes.len() - 1).expect("slots are numbered in 32 bits"))
+            self.rooms.push(Room::default());
+            self.crowd.push(0);
+            Slot::at(self.nodes.len() - 1)
         });
         let fact = NodeFact { name: name.clone(), ..NodeFact::default() };
-        self.nodes[slot.index()] = NodeInfo { fact, generation: self.step(), ..NodeInfo::default() };
+        self.nodes[slot.index()] = NodeInfo { fact, ..NodeInfo::default() };
         self.by_name.insert(name.clone(), slot);
+        self.ranks = None;
+        self.changed(slot, true);
         slot
     }
 
@@ -352,18 +520,32 @@ impl Snapshot {
             self.by_name.remove(&node.fact.name);
             self.nodes[slot.index()] = NodeInfo::default();
             self.free.push(slot);
+            self.ranks = None;
         }
     }
 
-    fn step(&mut self) -> u64 {
+    /// Notes that a node changed.
+    fn changed(&mut self, slot: Slot, object: bool) {
         self.generation += 1;
-        self.generation
+        let node = &mut self.nodes[slot.index()];
+        node.generation = self.generation;
+        self.rooms[slot.index()] = node.room();
+        self.crowd[slot.index()] = i16::try_from(node.pods.len()).unwrap_or(i16::MAX);
+        self.changes.push(Change { slot, object }, self.nodes.len());
+    }
+
+    /// Notes which kinds of change just happened.
+    fn note(&mut self, hints: Hints) -> Hints {
+        for kind in hints.each() {
+            self.happened[kind] = self.generation;
+        }
+        hints
     }
 }
 
 /// Whether both versions of a pod mean the same to every rule.
 fn same_weight(a: &PodFact, b: &PodFact) -> bool {
-    a.demand == b.demand && a.labels == b.labels && a.owner == b.owner && a.terminating == b.terminating
+    a.demand == b.demand && a.kin == b.kin && a.terminating == b.terminating
 }
 
 fn difference(old: &NodeFact, new: &NodeFact) -> Hints {

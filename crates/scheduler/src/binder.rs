@@ -141,14 +141,14 @@ fn binding(bind: &Bind) -> Value {
     let pod = &bind.pod;
     json!({
         "apiVersion": "v1", "kind": "Binding",
-        "metadata": {"namespace": pod.key.namespace, "name": pod.key.name, "uid": &*pod.uid},
+        "metadata": {"namespace": pod.kin.namespace, "name": &*pod.name, "uid": &*pod.uid},
         "target": {"apiVersion": "v1", "kind": "Node", "name": &*bind.placement.node},
     })
 }
 
 async fn one(client: &Client, env: &Env, bind: &Bind) -> Fate {
     let pod = &bind.pod;
-    let key = (pod.key.namespace.as_str(), pod.key.name.as_str());
+    let key = (pod.kin.namespace.as_str(), &*pod.name);
     match client.post::<serde::de::IgnoredAny>(&Pod::RESOURCE, key, "binding", &binding(bind)).await {
         Ok(_) => Fate::Bound,
         Err(error) => after(client, env, bind, &error).await,
@@ -169,7 +169,7 @@ async fn after(client: &Client, env: &Env, bind: &Bind, error: &Error) -> Fate {
 async fn read_back(client: &Client, env: &Env, bind: &Bind, why: &str) -> Fate {
     let pod = &bind.pod;
     loop {
-        match client.get::<Pod>(&Pod::RESOURCE, &pod.key.namespace, &pod.key.name).await {
+        match client.get::<Pod>(&Pod::RESOURCE, &pod.kin.namespace, &pod.name).await {
             Ok(found) if *found.metadata.uid != *pod.uid => return Fate::Gone,
             Ok(found) if found.spec.node_name.is_empty() => return Fate::Failed(why.to_owned()),
             Ok(found) if *found.spec.node_name == *bind.placement.node => return Fate::Bound,

@@ -1,13 +1,15 @@
 //! How a scheduler is set up, and what it must be allowed to do.
 
 use reconcile::Permission;
-use sched_plugins::Rules;
+use sched_plugins::{ConfigError, Configuration, Profile, Rules};
+use serde_json::Value;
 
 /// Settings of a scheduler; resolved by the caller.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// It schedules pods whose `spec.schedulerName` is one of these. The first one signs its events.
-    pub names: Vec<String>,
+    /// It schedules pods whose `spec.schedulerName` is the name of one of these, by that one's rules. The first one's name signs
+    /// its events.
+    pub profiles: Vec<Profile>,
     /// Greatest number of bind requests under way at once.
     pub binds_in_flight_max: usize,
     /// Greatest number of pods in one bulk bind request.
@@ -16,21 +18,27 @@ pub struct Config {
     pub decisions_per_turn: usize,
     /// Greatest number of conditions and events being written at once.
     pub notes_in_flight_max: usize,
-    /// The rules.
-    pub rules: Rules,
 }
 
 impl Config {
     /// What kube-scheduler does by default, for pods of `default-scheduler`.
     pub fn upstream() -> Config {
         Config {
-            names: vec!["default-scheduler".to_owned()],
+            profiles: vec![Profile { name: "default-scheduler".to_owned(), rules: Rules::upstream() }],
             binds_in_flight_max: 32,
             bind_batch_max: 256,
             decisions_per_turn: 128,
             notes_in_flight_max: 16,
-            rules: Rules::upstream(),
         }
+    }
+
+    /// The profiles of a KubeSchedulerConfiguration, and notes on what it says that makes no difference here.
+    ///
+    /// # Errors
+    /// When it cannot be read, or asks for what this scheduler does not do.
+    pub fn of_upstream(configuration: &Value) -> Result<(Config, Vec<String>), ConfigError> {
+        let Configuration { profiles, notes } = Configuration::read(configuration)?;
+        Ok((Config { profiles, ..Config::upstream() }, notes))
     }
 }
 

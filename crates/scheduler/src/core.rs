@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use api_meta::ObjectKey;
-use sched_core::{Decision, Engine, Hints, Placement, PodFact, Queue, Refusal, Snapshot};
+use sched_core::{Decision, Hints, Placement, PodFact, Queue, Refusal, Snapshot};
+use sched_plugins::{Engine, Profile};
 use stdx::Time;
 
 use crate::inbox::Change;
@@ -34,20 +35,19 @@ pub(crate) enum Outcome {
 pub(crate) struct Core {
     pub(crate) snapshot: Snapshot,
     pub(crate) queue: Queue,
-    engine: Engine,
-    names: Vec<String>,
+    /// By the name of the profile.
+    engines: Vec<(String, Engine)>,
     uids: HashMap<ObjectKey, Arc<str>>,
     /// Pods that have left, for whoever keeps notes about them.
     pub(crate) left: Vec<Arc<str>>,
 }
 
 impl Core {
-    pub(crate) fn new(engine: Engine, names: Vec<String>) -> Core {
+    pub(crate) fn new(profiles: &[Profile]) -> Core {
         Core {
             snapshot: Snapshot::new(),
             queue: Queue::new(),
-            engine,
-            names,
+            engines: profiles.iter().map(|p| (p.name.clone(), p.rules.engine())).collect(),
             uids: HashMap::new(),
             left: Vec::new(),
         }
@@ -77,7 +77,7 @@ impl Core {
     }
 
     fn take_pod(&mut self, fact: PodFact, finished: bool, now: Time) -> Hints {
-        let before = self.uids.insert(fact.key.clone(), fact.uid.clone());
+        let before = self.uids.insert(fact.key(), fact.uid.clone());
         // The name was given to a new pod between two looks.
         let replaced = match before.filter(|uid| *uid != fact.uid) {
             Some(uid) => self.drop_pod(&uid),
@@ -91,7 +91,7 @@ impl Core {
             self.left.push(fact.uid.clone());
             return replaced | self.snapshot.place(Arc::new(fact));
         }
-        if fact.terminating || !self.names.iter().any(|n| **n == *fact.scheduler) {
+        if fact.terminating || !self.engines.iter().any(|(name, _)| **name == *fact.scheduler) {
             self.queue.remove(&fact.uid);
             return replaced | self.snapshot.forget(&fact.uid);
         }
@@ -112,7 +112,10 @@ impl Core {
     pub(crate) fn decide(&mut self, now: Time) -> Option<Outcome> {
         let popped = self.queue.pop(now)?;
         let pod = popped.pod;
-        Some(match self.engine.decide(&mut self.snapshot, &pod) {
+        let engine = self.engines.iter_mut().find(|(name, _)| **name == *pod.scheduler);
+        let (_, engine) =
+            engine.expect("only pods of a profile are put into the queue, and they keep their profile");
+        Some(match engine.decide(&mut self.snapshot, &pod) {
             Decision::Bind(placement) => {
                 self.snapshot.assume(pod.clone(), &placement.node);
                 self.queue.wake(Hints::POD_ADDED, now);
@@ -146,9 +149,13 @@ mod tests {
     use sched_plugins::Rules;
 
     fn core() -> Core {
-        let mut core = Core::new(Rules::upstream().engine(), vec!["default-scheduler".into()]);
+        let mut core = Core::new(&[profile("default-scheduler")]);
         core.take(Change::Node(node("n1")), at(0));
         core
+    }
+
+    fn profile(name: &str) -> Profile {
+        Profile { name: name.into(), rules: Rules::upstream() }
     }
 
     fn at(secs: i64) -> Time {
@@ -174,8 +181,8 @@ mod tests {
 
     fn decide(core: &mut Core, secs: i64) -> String {
         match core.decide(at(secs)) {
-            Some(Outcome::Bind(b)) => format!("{} -> {}", b.pod.key.name, b.placement.node),
-            Some(Outcome::Refused(pod, refusal)) => format!("{}: {}", pod.key.name, refusal.message()),
+            Some(Outcome::Bind(b)) => format!("{} -> {}", b.pod.name, b.placement.node),
+            Some(Outcome::Refused(pod, refusal)) => format!("{}: {}", pod.name, refusal.message()),
             None => "nobody waits".to_owned(),
         }
     }
@@ -229,6 +236,25 @@ mod tests {
         assert!(decide(&mut core, 0).starts_with("b: 0/1"));
         core.take(Change::PodGone(ObjectKey::new("d", "a")), at(60));
         assert_eq!(decide(&mut core, 60), "b -> n1");
+    }
+
+    #[test]
+    fn each_pod_is_decided_by_the_profile_it_names() {
+        let mut packing = profile("packing");
+        packing.rules.weights = sched_plugins::Weights::none();
+        let mut core = Core::new(&[profile("default-scheduler"), packing]);
+        core.take(Change::Node(node("n1")), at(0));
+        core.take(Change::Node(node("n2")), at(0));
+        core.take(pod("there", "t", "n1", "0"), at(0));
+        core.take(pod("there-too", "t2", "n2", "500m"), at(0));
+        for (name, scheduler) in [("a", "default-scheduler"), ("b", "packing")] {
+            let Change::Pod { mut fact, .. } = pod(name, name, "", "100m") else { unreachable!() };
+            fact.scheduler = scheduler.into();
+            core.take(Change::Pod { fact, finished: false }, at(0));
+        }
+        // By upstream's weights the emptier node; without any score the one with fewer pods.
+        assert_eq!(decide(&mut core, 0), "a -> n1");
+        assert_eq!(decide(&mut core, 0), "b -> n2");
     }
 
     #[test]

@@ -22,3 +22,4 @@ mod teller;
 pub use config::{Config, permissions};
 pub use metrics::Metrics;
 pub use run::Scheduler;
+pub use sched_plugins::{ConfigError, Profile};

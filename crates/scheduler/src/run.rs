@@ -63,12 +63,12 @@ struct Desk {
 impl Desk {
     fn new(scheduler: &Scheduler, projector: Projector) -> Desk {
         let Scheduler { client, env, config, metrics } = scheduler;
-        let name = config.names.first().cloned().unwrap_or_default();
+        let name = config.profiles.first().map(|p| p.name.clone()).unwrap_or_default();
         Desk {
             env: env.clone(),
             projector,
             synced: [false; MIRRORS],
-            core: Core::new(config.rules.engine(), config.names.clone()),
+            core: Core::new(&config.profiles),
             binder: Binder::new(
                 client.clone(),
                 env.clone(),
@@ -146,7 +146,7 @@ impl Desk {
             self.metrics.decided(self.env.now().since(begun));
             match outcome {
                 Outcome::Bind(bind) => {
-                    tracing::debug!(pod = %bind.pod.key, node = %bind.placement.node, score = bind.placement.score, "placed");
+                    tracing::debug!(pod = %bind.pod.key(), node = %bind.placement.node, score = bind.placement.score, "placed");
                     self.binder.push(bind);
                 }
                 Outcome::Refused(pod, refusal) => {
@@ -176,7 +176,7 @@ impl Desk {
                 }
                 Fate::Failed(why) => {
                     self.metrics.failed();
-                    tracing::info!(pod = %bind.pod.key, node = %bind.placement.node, attempts = bind.attempts, why, "bind failed");
+                    tracing::info!(pod = %bind.pod.key(), node = %bind.placement.node, attempts = bind.attempts, why, "bind failed");
                     self.core.unbound(&uid, now);
                     self.teller.errored(&bind.pod, &format!("binding rejected: {why}"), now);
                 }

@@ -73,10 +73,10 @@ impl Teller {
 
     /// A pod was bound.
     pub(crate) fn scheduled(&mut self, pod: &PodFact, node: &str, now: Time) {
-        let message = format!("Successfully assigned {}/{} to {node}", pod.key.namespace, pod.key.name);
+        let message = format!("Successfully assigned {}/{} to {node}", pod.kin.namespace, pod.name);
         let name = self.event_name(pod);
         let event = self.event(pod, &name, ("Normal", "Scheduled", "Binding"), &message, now);
-        self.push(Event::New(pod.key.namespace.clone(), event));
+        self.push(Event::New(pod.kin.namespace.clone(), event));
     }
 
     /// A pod cannot be placed for now.
@@ -101,7 +101,7 @@ impl Teller {
             if now.since(said.last) >= REPEAT_MIN {
                 said.last = now;
                 said.count += 1;
-                let key = ObjectKey::new(pod.key.namespace.clone(), said.event.clone());
+                let key = ObjectKey::new(pod.kin.namespace.clone(), said.event.clone());
                 let body = json!({"count": said.count, "lastTimestamp": now, "firstTimestamp": said.first});
                 self.push(Event::Again(key, body));
             }
@@ -110,7 +110,7 @@ impl Teller {
         let since = self.said.get(&pod.uid).map_or(now, |s| s.since);
         let name = self.event_name(pod);
         let event = self.event(pod, &name, ("Warning", "FailedScheduling", "Scheduling"), &message, now);
-        self.push(Event::New(pod.key.namespace.clone(), event));
+        self.push(Event::New(pod.kin.namespace.clone(), event));
         let condition = json!({
             "type": "PodScheduled", "status": "False", "reason": reason, "message": message,
             "lastProbeTime": null, "lastTransitionTime": since,
@@ -119,23 +119,23 @@ impl Teller {
         if pod.revision != 0 {
             body["metadata"]["resourceVersion"] = json!(pod.revision.to_string());
         }
-        self.conditions.insert(pod.uid.clone(), (pod.key.clone(), body));
+        self.conditions.insert(pod.uid.clone(), (pod.key(), body));
         self.said
             .insert(pod.uid.clone(), Said { message, since, event: name, count: 1, first: now, last: now });
     }
 
     fn event_name(&self, pod: &PodFact) -> String {
-        format!("{}.{:016x}", pod.key.name, self.env.rng.next_u64())
+        format!("{}.{:016x}", pod.name, self.env.rng.next_u64())
     }
 
     fn event(&self, pod: &PodFact, name: &str, what: (&str, &str, &str), message: &str, now: Time) -> Value {
         let (kind, reason, action) = what;
         json!({
             "apiVersion": "v1", "kind": "Event",
-            "metadata": {"name": name, "namespace": pod.key.namespace},
+            "metadata": {"name": name, "namespace": pod.kin.namespace},
             "involvedObject": {
                 "apiVersion": "v1", "kind": "Pod",
-                "namespace": pod.key.namespace, "name": pod.key.name, "uid": &*pod.uid,
+                "namespace": pod.kin.namespace, "name": &*pod.name, "uid": &*pod.uid,
             },
             "type": kind, "reason": reason, "action": action, "message": message,
             "source": {"component": self.name},

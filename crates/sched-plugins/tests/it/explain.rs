@@ -263,5 +263,5 @@ fn a_refusal_says_what_would_change_it() {
     };
     expect![[r#"{"NodeAdded", "NodeRoom", "NodeTaints", "PodRemoved", "PodChanged"}"#]]
         .assert_eq(&format!("{:?}", refusal.wake));
-    assert_eq!(refusal.rules, ["TaintToleration", "NodeResourcesFit"]);
+    assert_eq!(refusal.rules(), ["TaintToleration", "NodeResourcesFit"]);
 }

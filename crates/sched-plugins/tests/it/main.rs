@@ -1,7 +1,11 @@
 //! The rules as a whole: what they say, and that fast and slow evaluation agree.
 
+mod cases;
+mod differential;
 mod explain;
+mod extra;
 mod oracle;
 mod room;
 mod score;
+mod ways;
 mod world;

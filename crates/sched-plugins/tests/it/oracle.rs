@@ -58,7 +58,7 @@ fn labels_match(pod: &PodFact, node: &NodeFact) -> bool {
 }
 
 fn shortages(pod: &PodFact, node: &NodeInfo) -> Option<Vec<String>> {
-    let taken = |f: fn(&PodFact) -> i64| node.pods.values().map(|p| f(p)).sum::<i64>();
+    let taken = |f: fn(&PodFact) -> i64| node.facts().map(|p| f(p)).sum::<i64>();
     let mut short = Vec::new();
     if node.pods.len() as i64 + 1 > node.fact.pods_max {
         short.push("Too many pods".to_owned());
@@ -71,15 +71,15 @@ fn shortages(pod: &PodFact, node: &NodeInfo) -> Option<Vec<String>> {
 }
 
 fn in_clause(snapshot: &Snapshot, clause: &sched_core::Clause, pod: &PodFact) -> bool {
-    let by_name = clause.namespaces.names.contains(&pod.key.namespace);
+    let by_name = clause.namespaces.names.contains(&pod.kin.namespace);
     let by_label = clause.namespaces.selector.as_ref().is_some_and(|s| {
-        s.is_empty() || snapshot.namespaces().get(&pod.key.namespace).is_some_and(|l| s.matches(l))
+        s.is_empty() || snapshot.namespaces().get(&pod.kin.namespace).is_some_and(|l| s.matches(l))
     });
-    (by_name || by_label) && clause.selector.as_ref().is_some_and(|s| s.matches(&*pod.labels))
+    (by_name || by_label) && clause.selector.as_ref().is_some_and(|s| s.matches(&pod.kin.labels))
 }
 
 fn placed(snapshot: &Snapshot) -> Vec<(&NodeInfo, &Arc<PodFact>)> {
-    snapshot.nodes().flat_map(|(_, n)| n.pods.values().map(move |p| (n, p))).collect()
+    snapshot.nodes().flat_map(|(_, n)| n.facts().map(move |p| (n, p))).collect()
 }
 
 fn uneven(snapshot: &Snapshot, pod: &PodFact, node: &NodeInfo, s: &Spread) -> Option<&'static str> {
@@ -93,7 +93,7 @@ fn uneven(snapshot: &Snapshot, pod: &PodFact, node: &NodeInfo, s: &Spread) -> Op
             && (s.affinity_policy == Policy::Ignore || labels_match(pod, &n.fact))
             && (s.taints_policy == Policy::Ignore || untolerated(pod, &n.fact).is_none());
         if takes_part {
-            let here = n.pods.values().filter(|p| !p.terminating && in_clause(snapshot, &s.pods, p)).count();
+            let here = n.facts().filter(|p| !p.terminating && in_clause(snapshot, &s.pods, p)).count();
             *domains.entry(&n.fact.labels[&*s.topology]).or_default() += here as i64;
         }
     }
@@ -157,7 +157,7 @@ fn compare(world: &mut World, pod: &PodFact) -> Result<(), TestCaseError> {
         Decision::Refused(r) => {
             prop_assert!(feasible.is_empty(), "refused although {feasible:?} would do: {}", r.message());
             let said: BTreeMap<String, usize> =
-                r.reasons.iter().map(|(r, n)| (r.as_str().to_owned(), *n)).collect();
+                r.reasons().iter().map(|(r, n)| (r.as_str().to_owned(), *n)).collect();
             prop_assert_eq!(said, reasons);
         }
     }

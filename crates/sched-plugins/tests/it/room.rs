@@ -19,7 +19,7 @@ fn within_bounds(snapshot: &Snapshot) -> Result<(), String> {
         if !fits {
             return Err(format!("{} holds {taken:?} of {have:?}", n.fact.name));
         }
-        let sum: i64 = n.pods.values().map(|p| p.demand.requests.cpu_milli).sum();
+        let sum: i64 = n.facts().map(|p| p.demand.requests.cpu_milli).sum();
         if sum != taken.cpu_milli {
             return Err(format!("{} counts {} of {sum}", n.fact.name, taken.cpu_milli));
         }
@@ -52,7 +52,7 @@ proptest! {
                     placed.push(fact.uid.clone());
                     world.snapshot.assume(Arc::new(fact), &p.node);
                 }
-                Decision::Refused(r) => prop_assert!(!r.reasons.is_empty()),
+                Decision::Refused(r) => prop_assert!(!r.groups.is_empty()),
             }
             if *leaves && !placed.is_empty() {
                 world.snapshot.remove(&placed.remove(0));

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use sched_core::{Decision, Engine, Interner, NodeFact, PodFact, Snapshot};
-use sched_plugins::Rules;
+use sched_core::{Decision, Interner, NodeFact, PodFact, Snapshot};
+use sched_plugins::{Engine, Rules};
 use serde_json::{Value, json};
 
 /// A cluster with its rules.

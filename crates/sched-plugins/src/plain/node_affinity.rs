@@ -3,19 +3,21 @@
 use std::collections::BTreeSet;
 
 use api_meta::Requirement;
-use sched_core::{Begin, Cycle, Demand, Hints, NodeInfo, NodeTerm, Plugin, Rejection, Scope, Score, Slot};
+use sched_core::{Demand, Hints, NodeInfo, NodeTerm, Rejection, Slot};
 
-use crate::normalize;
+use super::{Begin, Cycle, Plugin, Score};
+use crate::Weights;
+
+use super::normalize;
+
+/// Said of nodes that no term names, when the terms name nodes.
+pub(crate) const NOT_NAMED: &str = "node(s) didn't satisfy plugin(s) [NodeAffinity]";
 
 pub(crate) struct NodeAffinity;
 
 impl Plugin for NodeAffinity {
     fn name(&self) -> &'static str {
         "NodeAffinity"
-    }
-
-    fn scope(&self) -> Scope {
-        Scope::Node
     }
 
     fn filter<'a>(&'a self, cycle: Cycle<'a>) -> Begin<'a> {
@@ -45,8 +47,8 @@ impl Plugin for NodeAffinity {
         Some(Score { rate: Box::new(rate), normalize: normalize::proportional })
     }
 
-    fn weight(&self) -> i64 {
-        2
+    fn weight(&self, weights: &Weights) -> i64 {
+        weights.node_affinity
     }
 
     fn wake(&self) -> Hints {

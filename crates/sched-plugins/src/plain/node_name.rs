@@ -1,17 +1,14 @@
 //! NodeName: a pod that names its node goes there.
 
-use sched_core::{Begin, Cycle, NodeInfo, Plugin, Rejection, Scope};
+use sched_core::{NodeInfo, Rejection};
+
+use super::{Begin, Cycle, Plugin};
 
 pub(crate) struct NodeName;
 
 impl Plugin for NodeName {
     fn name(&self) -> &'static str {
         "NodeName"
-    }
-
-    fn scope(&self) -> Scope {
-        // The name is not part of the demand that node-scoped answers are kept for.
-        Scope::Cluster
     }
 
     fn filter<'a>(&'a self, cycle: Cycle<'a>) -> Begin<'a> {

@@ -1,16 +1,14 @@
 //! NodePorts: two pods cannot take the same port of a node.
 
-use sched_core::{Begin, Cycle, Hints, NodeInfo, Plugin, Rejection, Scope};
+use sched_core::{Hints, NodeInfo, Rejection};
+
+use super::{Begin, Cycle, Plugin};
 
 pub(crate) struct NodePorts;
 
 impl Plugin for NodePorts {
     fn name(&self) -> &'static str {
         "NodePorts"
-    }
-
-    fn scope(&self) -> Scope {
-        Scope::Node
     }
 
     fn filter<'a>(&'a self, cycle: Cycle<'a>) -> Begin<'a> {

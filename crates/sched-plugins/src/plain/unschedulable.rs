@@ -1,16 +1,14 @@
 //! NodeUnschedulable: cordoned nodes take only pods that tolerate it.
 
-use sched_core::{Begin, Cycle, Hints, Plugin, Rejection, Scope, TaintEffect, TaintFact};
+use sched_core::{Hints, Rejection, TaintEffect, TaintFact};
+
+use super::{Begin, Cycle, Plugin};
 
 pub(crate) struct NodeUnschedulable;
 
 impl Plugin for NodeUnschedulable {
     fn name(&self) -> &'static str {
         "NodeUnschedulable"
-    }
-
-    fn scope(&self) -> Scope {
-        Scope::Node
     }
 
     fn filter<'a>(&'a self, cycle: Cycle<'a>) -> Begin<'a> {

@@ -1,34 +1,16 @@
 //! PodTopologySpread: pods of one kind are spread over hosts, zones and other domains.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sched_core::{
-    Begin, Clause, Column, Cycle, Demand, Group, Hints, Needs, NodeInfo, Plugin, PodFact, Policy, Rejection,
-    Scope, Score, Slot, Snapshot, Spread, Unsatisfiable,
+    Clause, Demand, Group, Hints, NodeInfo, PodFact, Policy, Rejection, Slot, Spread, Unsatisfiable,
 };
 
-use crate::normalize::SCORE_MAX;
-
-const HOSTNAME: &str = "kubernetes.io/hostname";
-const ZONE: &str = "topology.kubernetes.io/zone";
-
-/// A constraint for pods that have none of their own. The pods counted are those of the same controller: kube-scheduler takes
-/// the selectors of the pod's Services, ReplicaSet and StatefulSet, which are the same pods wherever there is a controller.
-#[derive(Clone, Debug)]
-pub struct DefaultSpread {
-    /// Node label that names the domain.
-    pub topology: Arc<str>,
-    /// Greatest difference that is not scored against.
-    pub max_skew: i64,
-}
-
-impl DefaultSpread {
-    /// kube-scheduler's own.
-    pub fn upstream() -> Vec<DefaultSpread> {
-        let one = |topology: &str, max_skew| DefaultSpread { topology: topology.into(), max_skew };
-        vec![one(HOSTNAME, 3), one(ZONE, 5)]
-    }
-}
+use super::normalize::SCORE_MAX;
+use super::{Begin, Column, Cycle, Plugin, Score};
+use crate::Weights;
+use crate::rules::{DefaultSpread, HOSTNAME};
 
 pub(crate) struct PodTopologySpread {
     defaults: Vec<DefaultSpread>,
@@ -44,7 +26,7 @@ impl PodTopologySpread {
             let own = pod.demand.spread.iter().filter(|s| s.unsatisfiable == Unsatisfiable::ScheduleAnyway);
             return own.map(Soft::of).collect();
         }
-        let Some(owner) = &pod.owner else { return Vec::new() };
+        let Some(owner) = &pod.kin.owner else { return Vec::new() };
         let defaults = self.defaults.iter().map(|d| Soft {
             topology: d.topology.clone(),
             max_skew: d.max_skew,
@@ -59,20 +41,6 @@ impl PodTopologySpread {
 impl Plugin for PodTopologySpread {
     fn name(&self) -> &'static str {
         "PodTopologySpread"
-    }
-
-    fn scope(&self) -> Scope {
-        Scope::Cluster
-    }
-
-    fn needs(&self, pod: &PodFact, needs: &mut Needs) {
-        for s in &pod.demand.spread {
-            needs.topologies.push(s.topology.clone());
-            needs.groups.push(Group::Living(s.pods.clone()));
-        }
-        for soft in self.soft(pod) {
-            needs.topologies.push(soft.topology);
-        }
     }
 
     fn filter<'a>(&'a self, cycle: Cycle<'a>) -> Begin<'a> {
@@ -91,13 +59,13 @@ impl Plugin for PodTopologySpread {
         }
         // With the defaults a node without zone is still spread over by host.
         let all_keys = !cycle.pod.demand.spread.is_empty();
-        let field = Field::new(cycle, soft, feasible, all_keys);
+        let field = Field::new(cycle, &soft, feasible, all_keys);
         let rate = move |slot, _: &NodeInfo| field.rate(slot);
         Some(Score { rate: Box::new(rate), normalize: even_out })
     }
 
-    fn weight(&self) -> i64 {
-        2
+    fn weight(&self, weights: &Weights) -> i64 {
+        weights.pod_topology_spread
     }
 
     fn wake(&self) -> Hints {
@@ -108,7 +76,7 @@ impl Plugin for PodTopologySpread {
 /// A constraint that must be kept, with the pods counted per domain.
 struct Hard<'a> {
     spread: &'a Spread,
-    column: std::borrow::Cow<'a, Column>,
+    column: Column<'a>,
     counts: Vec<Option<i64>>,
     self_counts: i64,
     min: i64,
@@ -119,18 +87,18 @@ impl<'a> Hard<'a> {
         let demand = &*cycle.pod.demand;
         let must = demand.spread.iter().filter(|s| s.unsatisfiable == Unsatisfiable::DoNotSchedule);
         let must: Vec<&Spread> = must.collect();
-        let columns: Vec<_> = must.iter().map(|s| cycle.snapshot.column(&s.topology)).collect();
-        let has_all = |slot| columns.iter().all(|c| c.domain(slot).is_some());
-        let built = must.iter().zip(&columns).map(|(spread, column)| {
+        let has_all = |node: &NodeInfo| must.iter().all(|s| node.fact.labels.contains_key(&*s.topology));
+        let built = must.iter().map(|spread| {
+            let column = cycle.column(&spread.topology);
             let policies = (spread.affinity_policy, spread.taints_policy);
-            let eligible = |slot, node: &NodeInfo| has_all(slot) && includes(policies, demand, node);
+            let eligible = |node: &NodeInfo| has_all(node) && includes(policies, demand, node);
             let group = Group::Living(spread.pods.clone());
-            let counts = per_domain(cycle.snapshot, &group, column, eligible);
+            let counts = per_domain(cycle, &group, &column, eligible);
             let domains = counts.iter().flatten().count();
             let least = counts.iter().flatten().copied().min().unwrap_or(0);
             Hard {
                 spread,
-                column: column.clone(),
+                column,
                 self_counts: i64::from(counts_itself(cycle, &spread.pods)),
                 min: if domains < spread.min_domains { 0 } else { least },
                 counts,
@@ -151,7 +119,7 @@ impl<'a> Hard<'a> {
 }
 
 fn counts_itself(cycle: Cycle<'_>, clause: &Clause) -> bool {
-    clause.matches(&cycle.pod.key.namespace, &cycle.pod.labels, cycle.snapshot.namespaces())
+    clause.matches(&cycle.pod.kin.namespace, &cycle.pod.kin.labels, cycle.snapshot.namespaces())
 }
 
 /// Whether a node takes part, by the policies for node affinity and for taints.
@@ -162,16 +130,16 @@ fn includes(policies: (Policy, Policy), demand: &Demand, node: &NodeInfo) -> boo
 
 /// Pods of the group per domain that at least one eligible node is in.
 fn per_domain(
-    snapshot: &Snapshot,
+    cycle: Cycle<'_>,
     group: &Group,
-    column: &Column,
-    eligible: impl Fn(Slot, &NodeInfo) -> bool,
+    column: &Column<'_>,
+    eligible: impl Fn(&NodeInfo) -> bool,
 ) -> Vec<Option<i64>> {
-    let pods = snapshot.counts(group);
+    let pods = cycle.counts(group);
     let mut counts = vec![None; column.domains()];
-    for (slot, node) in snapshot.nodes() {
+    for (slot, node) in cycle.snapshot.nodes() {
         if let Some(domain) = column.domain(slot)
-            && eligible(slot, node)
+            && eligible(node)
         {
             *counts[domain].get_or_insert(0) += pods.get(&slot).map_or(0, |n| i64::from(*n));
         }
@@ -207,54 +175,46 @@ struct Field<'a> {
 }
 
 struct Part<'a> {
-    column: std::borrow::Cow<'a, Column>,
+    column: Column<'a>,
     /// Pods per domain; of hosts, each node's own are taken instead.
     domains: Vec<i64>,
-    hosts: Option<Vec<i64>>,
+    hosts: Option<BTreeMap<Slot, i64>>,
     max_skew: i64,
     /// Weight of one pod: the logarithm of the number of domains, in 2^-32.
     weight: i64,
 }
 
 impl<'a> Field<'a> {
-    fn new(cycle: Cycle<'a>, soft: Vec<Soft>, feasible: &[Slot], all_keys: bool) -> Field<'a> {
-        let columns: Vec<_> = soft.iter().map(|s| cycle.snapshot.column(&s.topology)).collect();
-        let takes_part = |slot: Slot| !all_keys || columns.iter().all(|c| c.domain(slot).is_some());
+    fn new(cycle: Cycle<'a>, soft: &[Soft], feasible: &[Slot], all_keys: bool) -> Field<'a> {
+        let labels = |slot: Slot| &cycle.snapshot.node(slot).fact.labels;
+        let takes_part =
+            |slot: Slot| !all_keys || soft.iter().all(|s| labels(slot).contains_key(&*s.topology));
         let scored: Vec<Slot> = feasible.iter().copied().filter(|s| takes_part(*s)).collect();
-        let parts = soft.iter().zip(&columns).map(|(s, column)| {
-            let counts = cycle.snapshot.counts(&s.group);
+        let parts = soft.iter().map(|s| {
+            let (column, counts) = (cycle.column(&s.topology), cycle.counts(&s.group));
             if &*s.topology == HOSTNAME {
+                let hosts = counts.into_iter().map(|(slot, n)| (slot, i64::from(n))).collect();
                 let weight = ln_fixed(scored.len() + 2);
-                let mut by_slot = vec![0; cycle.snapshot.slots()];
-                for (slot, n) in counts.iter() {
-                    by_slot[slot.index()] = i64::from(*n);
-                }
                 return Part {
-                    column: column.clone(),
+                    column,
                     domains: Vec::new(),
-                    hosts: Some(by_slot),
+                    hosts: Some(hosts),
                     max_skew: s.max_skew,
                     weight,
                 };
             }
-            let (open, size) = open_domains(column, &scored);
+            let (open, size) = open_domains(&column, &scored);
             let mut domains = vec![0; column.domains()];
-            for (slot, n) in counts.iter() {
-                let node = cycle.snapshot.node(*slot);
-                if let Some(domain) = column.domain(*slot).filter(|d| open[*d])
-                    && takes_part(*slot)
+            for (slot, n) in counts {
+                let node = cycle.snapshot.node(slot);
+                if let Some(domain) = column.domain(slot).filter(|d| open[*d])
+                    && takes_part(slot)
                     && includes((s.affinity_policy, s.taints_policy), &cycle.pod.demand, node)
                 {
-                    domains[domain] += i64::from(*n);
+                    domains[domain] += i64::from(n);
                 }
             }
-            Part {
-                column: column.clone(),
-                domains,
-                hosts: None,
-                max_skew: s.max_skew,
-                weight: ln_fixed(size + 2),
-            }
+            Part { column, domains, hosts: None, max_skew: s.max_skew, weight: ln_fixed(size + 2) }
         });
         Field { parts: parts.collect(), all_keys }
     }
@@ -271,7 +231,7 @@ impl<'a> Field<'a> {
                 continue;
             };
             let count = match &part.hosts {
-                Some(hosts) => hosts[slot.index()],
+                Some(hosts) => hosts.get(&slot).copied().unwrap_or(0),
                 None => part.domains[domain],
             };
             sum = sum
@@ -283,7 +243,7 @@ impl<'a> Field<'a> {
 }
 
 /// Which domains the nodes are in, and how many; nodes without the label are one more.
-fn open_domains(column: &Column, nodes: &[Slot]) -> (Vec<bool>, usize) {
+fn open_domains(column: &Column<'_>, nodes: &[Slot]) -> (Vec<bool>, usize) {
     let mut open = vec![false; column.domains()];
     let mut unlabelled = false;
     for slot in nodes {

@@ -1,18 +1,17 @@
 //! NodeResourcesBalancedAllocation: CPU and memory should fill up evenly.
 
-use sched_core::{Cycle, Demand, NodeInfo, Plugin, Scope, Score, Slot};
+use sched_core::{Demand, NodeInfo, Slot};
 
-use crate::normalize::{self, SCORE_MAX};
+use super::{Cycle, Plugin, Score};
+use crate::Weights;
+
+use super::normalize::{self, SCORE_MAX};
 
 pub(crate) struct NodeResourcesBalancedAllocation;
 
 impl Plugin for NodeResourcesBalancedAllocation {
     fn name(&self) -> &'static str {
         "NodeResourcesBalancedAllocation"
-    }
-
-    fn scope(&self) -> Scope {
-        Scope::Node
     }
 
     fn score<'a>(&'a self, cycle: Cycle<'a>, _: &[Slot]) -> Option<Score<'a>> {
@@ -23,6 +22,10 @@ impl Plugin for NodeResourcesBalancedAllocation {
         }
         let rate = Box::new(move |_, node: &NodeInfo| balance(&cycle.pod.demand, node));
         Some(Score { rate, normalize: normalize::keep })
+    }
+
+    fn weight(&self, weights: &Weights) -> i64 {
+        weights.balanced_allocation
     }
 }
 

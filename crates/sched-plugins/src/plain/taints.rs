@@ -1,20 +1,17 @@
 //! TaintToleration: taints keep pods away that do not tolerate them.
 
-use sched_core::{
-    Begin, Cycle, Hints, NodeInfo, Plugin, Reason, Rejection, Resolvable, Scope, Score, Slot, TaintEffect,
-};
+use sched_core::{Hints, NodeInfo, Reason, Rejection, Resolvable, Slot, TaintEffect};
 
-use crate::normalize;
+use super::{Begin, Cycle, Plugin, Score};
+use crate::Weights;
+
+use super::normalize;
 
 pub(crate) struct TaintToleration;
 
 impl Plugin for TaintToleration {
     fn name(&self) -> &'static str {
         "TaintToleration"
-    }
-
-    fn scope(&self) -> Scope {
-        Scope::Node
     }
 
     fn filter<'a>(&'a self, cycle: Cycle<'a>) -> Begin<'a> {
@@ -34,8 +31,8 @@ impl Plugin for TaintToleration {
         Some(Score { rate: Box::new(rate), normalize: normalize::reversed })
     }
 
-    fn weight(&self) -> i64 {
-        3
+    fn weight(&self, weights: &Weights) -> i64 {
+        weights.taint_toleration
     }
 
     fn wake(&self) -> Hints {

@@ -1,13 +1,9 @@
 //! InterPodAffinity: pods go near or stay away from other pods, by topology domain.
 
-use std::borrow::Cow;
+use sched_core::{Clause, Group, Hints, NodeInfo, Pull, Rejection, Slot, Term};
 
-use sched_core::{
-    Begin, Clause, Column, Counts, Cycle, Group, Hints, Needs, NodeInfo, Plugin, PodFact, Pull, Rejection,
-    Scope, Score, Slot, Snapshot, Term,
-};
-
-use crate::normalize;
+use super::{Begin, Column, Counts, Cycle, Plugin, Score, normalize};
+use crate::Weights;
 
 /// How much a required affinity of a placed pod pulls when scoring (upstream's hardPodAffinityWeight).
 const REQUIRED_WEIGHT: i64 = 1;
@@ -19,29 +15,11 @@ impl Plugin for InterPodAffinity {
         "InterPodAffinity"
     }
 
-    fn scope(&self) -> Scope {
-        Scope::Cluster
-    }
-
-    fn needs(&self, pod: &PodFact, needs: &mut Needs) {
-        let demand = &pod.demand;
-        if !demand.near.is_empty() {
-            needs.groups.push(all_near(&demand.near));
-        }
-        let single = demand.apart.iter().chain(demand.inclined.iter().map(|w| &w.term));
-        needs.groups.extend(single.map(|t| one(&t.pods)));
-        let terms = demand.near.iter().chain(&demand.apart).chain(demand.inclined.iter().map(|w| &w.term));
-        needs.topologies.extend(terms.map(|t| t.topology.clone()));
-    }
-
     fn filter<'a>(&'a self, cycle: Cycle<'a>) -> Begin<'a> {
         let demand = &cycle.pod.demand;
         let near = Near::new(cycle);
-        let apart: Vec<Weights<'a>> = demand
-            .apart
-            .iter()
-            .map(|t| Weights::of(cycle.snapshot, t, cycle.snapshot.counts(&one(&t.pods)), 1))
-            .collect();
+        let apart: Vec<Pulls<'a>> =
+            demand.apart.iter().map(|t| Pulls::of(cycle, t, &cycle.counts(&one(&t.pods)), 1)).collect();
         let against = carried_against(cycle);
         if near.is_none() && apart.is_empty() && against.is_empty() {
             return Begin::Skip;
@@ -61,19 +39,17 @@ impl Plugin for InterPodAffinity {
     }
 
     fn score<'a>(&'a self, cycle: Cycle<'a>, _: &[Slot]) -> Option<Score<'a>> {
-        let snapshot = cycle.snapshot;
         let own = cycle.pod.demand.inclined.iter();
-        let mut pulls: Vec<Weights<'a>> = own
-            .map(|w| Weights::of(snapshot, &w.term, snapshot.counts(&one(&w.term.pods)), w.weight))
-            .collect();
-        for (carried, counts) in snapshot.carried() {
+        let mut pulls: Vec<Pulls<'a>> =
+            own.map(|w| Pulls::of(cycle, &w.term, &cycle.counts(&one(&w.term.pods)), w.weight)).collect();
+        for (carried, counts) in cycle.carried() {
             let weight = match carried.pull {
                 Pull::MustNear => REQUIRED_WEIGHT,
                 Pull::MustApart => continue,
                 Pull::Inclined(weight) => weight,
             };
             if concerns(cycle, &carried.term) {
-                pulls.push(Weights::of(snapshot, &carried.term, Cow::Borrowed(counts), weight));
+                pulls.push(Pulls::of(cycle, &carried.term, &counts, weight));
             }
         }
         pulls.retain(|w| w.by_domain.iter().any(|n| *n != 0));
@@ -84,8 +60,8 @@ impl Plugin for InterPodAffinity {
         Some(Score { rate: Box::new(rate), normalize: normalize::stretched })
     }
 
-    fn weight(&self) -> i64 {
-        2
+    fn weight(&self, weights: &Weights) -> i64 {
+        weights.inter_pod_affinity
     }
 
     fn wake(&self) -> Hints {
@@ -103,32 +79,32 @@ fn all_near(terms: &[Term]) -> Group {
 }
 
 fn concerns(cycle: Cycle<'_>, term: &Term) -> bool {
-    term.pods.matches(&cycle.pod.key.namespace, &cycle.pod.labels, cycle.snapshot.namespaces())
+    term.pods.matches(&cycle.pod.kin.namespace, &cycle.pod.kin.labels, cycle.snapshot.namespaces())
 }
 
 /// Required anti-affinity of placed pods that the pod would break.
-fn carried_against<'a>(cycle: Cycle<'a>) -> Vec<Weights<'a>> {
-    let all = cycle.snapshot.carried().iter();
+fn carried_against<'a>(cycle: Cycle<'a>) -> Vec<Pulls<'a>> {
+    let all = cycle.carried().into_iter();
     let against = all.filter(|(c, _)| c.pull == Pull::MustApart && concerns(cycle, &c.term));
-    against.map(|(c, counts)| Weights::of(cycle.snapshot, &c.term, Cow::Borrowed(counts), 1)).collect()
+    against.map(|(c, counts)| Pulls::of(cycle, &c.term, &counts, 1)).collect()
 }
 
 /// Pods counted per domain of a term, times a weight.
-struct Weights<'a> {
-    column: Cow<'a, Column>,
+struct Pulls<'a> {
+    column: Column<'a>,
     by_domain: Vec<i64>,
 }
 
-impl<'a> Weights<'a> {
-    fn of(snapshot: &'a Snapshot, term: &Term, counts: Cow<'a, Counts>, weight: i64) -> Weights<'a> {
-        let column = snapshot.column(&term.topology);
+impl<'a> Pulls<'a> {
+    fn of(cycle: Cycle<'a>, term: &Term, counts: &Counts, weight: i64) -> Pulls<'a> {
+        let column = cycle.column(&term.topology);
         let mut by_domain = vec![0; column.domains()];
-        for (slot, n) in counts.iter() {
+        for (slot, n) in counts {
             if let Some(domain) = column.domain(*slot) {
                 by_domain[domain] += weight * i64::from(*n);
             }
         }
-        Weights { column, by_domain }
+        Pulls { column, by_domain }
     }
 
     /// Zero where the node has no such domain.
@@ -139,7 +115,7 @@ impl<'a> Weights<'a> {
 
 /// Required affinity of the pod.
 struct Near<'a> {
-    terms: Vec<Weights<'a>>,
+    terms: Vec<Pulls<'a>>,
     /// Nobody matches yet, and the pod matches its own terms: the first of a group may go anywhere.
     is_first: bool,
 }
@@ -150,9 +126,8 @@ impl<'a> Near<'a> {
         if near.is_empty() {
             return None;
         }
-        let group = all_near(near);
-        let terms: Vec<Weights<'a>> =
-            near.iter().map(|t| Weights::of(cycle.snapshot, t, cycle.snapshot.counts(&group), 1)).collect();
+        let counts = cycle.counts(&all_near(near));
+        let terms: Vec<Pulls<'a>> = near.iter().map(|t| Pulls::of(cycle, t, &counts, 1)).collect();
         let nobody = terms.iter().all(|w| w.by_domain.iter().all(|n| *n == 0));
         let is_first = nobody && near.iter().all(|t| concerns(cycle, t));
         Some(Near { terms, is_first })

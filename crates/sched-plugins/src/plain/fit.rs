@@ -1,20 +1,17 @@
 //! NodeResourcesFit: requests fit into what is left; emptier nodes are liked better.
 
-use sched_core::{
-    Begin, Cycle, Demand, Hints, NodeInfo, Plugin, Reason, Rejection, Resolvable, Scope, Score, Slot,
-};
+use sched_core::{Demand, Hints, NodeInfo, Reason, Rejection, Resolvable, Slot};
 
-use crate::normalize::{self, SCORE_MAX};
+use super::{Begin, Cycle, Plugin, Score};
+use crate::Weights;
+
+use super::normalize::{self, SCORE_MAX};
 
 pub(crate) struct NodeResourcesFit;
 
 impl Plugin for NodeResourcesFit {
     fn name(&self) -> &'static str {
         "NodeResourcesFit"
-    }
-
-    fn scope(&self) -> Scope {
-        Scope::Node
     }
 
     fn filter<'a>(&'a self, cycle: Cycle<'a>) -> Begin<'a> {
@@ -28,6 +25,10 @@ impl Plugin for NodeResourcesFit {
 
     fn wake(&self) -> Hints {
         Hints::NODE_ROOM | Hints::POD_REMOVED | Hints::POD_CHANGED
+    }
+
+    fn weight(&self, weights: &Weights) -> i64 {
+        weights.resources_fit
     }
 }
 
