@@ -19,6 +19,6 @@ mod plain;
 mod rules;
 
 pub use config::{ConfigError, Configuration, Profile};
-pub use engine::{Engine, Extra};
+pub use engine::{Budget, Engine, Extra, Preemption};
 pub use plain::Plain;
 pub use rules::{DefaultSpread, Rules, Weights};

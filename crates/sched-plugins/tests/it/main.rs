@@ -5,6 +5,7 @@ mod differential;
 mod explain;
 mod extra;
 mod oracle;
+mod preempt;
 mod room;
 mod score;
 mod ways;
