@@ -1,13 +1,17 @@
 //! Paths that are no resources: version, health, metrics, and the documents that describe the API.
 
 use api_client::Response;
+use bytes::Bytes;
+use futures_util::stream;
 use http::Method;
 use serde_json::json;
 
 use crate::answer;
+use crate::pipeline::commit;
 use crate::refuse::{Outcome, method_not_allowed, no_page, unknown_path};
 use crate::request::Form;
 use crate::server::Call;
+use crate::verbs;
 
 /// Checks that the health paths name.
 const CHECKS: [&str; 3] = ["ping", "log", "store"];
@@ -26,6 +30,7 @@ pub(crate) fn answer(call: &Call) -> Outcome<Response> {
         (Some("version"), None, _) => version(call),
         (Some(name @ ("healthz" | "livez" | "readyz")), check, None) => health(call, name, check),
         (Some("metrics"), None, _) => Ok(metrics(call)),
+        (Some("knarr"), Some("backup"), None) => backup(call),
         (Some(""), None, _) => paths(call),
         (Some(".well-known"), Some("openid-configuration"), None) => discovery(call),
         (Some("openid"), Some("v1"), Some("jwks")) => keys(call),
@@ -104,6 +109,17 @@ fn for_an_hour(media_type: &'static str, tree: &serde_json::Value) -> Response {
     let hour = http::HeaderValue::from_static("public, max-age=3600");
     response.headers_mut().insert(http::header::CACHE_CONTROL, hour);
     response
+}
+
+/// All objects of this moment, for `knarr store backup`. A stream that breaks off has no end, which the reader notices.
+fn backup(call: &Call) -> Outcome<Response> {
+    let parts = call.server.store.backup().map_err(|e| commit::failed(&e))?;
+    let parts = parts.map_while(|part| {
+        part.inspect_err(|error| tracing::error!(%error, "backup broken off")).map(Bytes::from).ok()
+    });
+    let mut response = answer::full(200, "application/octet-stream", Bytes::new());
+    *response.body_mut() = verbs::streamed(stream::iter(parts));
+    Ok(response)
 }
 
 /// Every path there is, for people who look around.

@@ -4,6 +4,7 @@
 
 mod agents;
 mod args;
+mod backup;
 mod companion;
 mod home;
 mod install;
@@ -48,6 +49,7 @@ enum Command {
     Run(run::Args),
     /// Print what a cluster needs before the controllers run there
     Install(install::Args),
+    Store(backup::Args),
     /// Serve the example application
     #[command(hide = true)]
     Shop(shop::Args),
@@ -102,6 +104,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Up(args) => up::run(*args).await?,
         Command::Run(args) => run::run(args).await?,
         Command::Install(args) => install::run(&args)?,
+        Command::Store(args) => backup::run(args).await?,
         Command::Shop(args) => return Ok(shop::run(args).await),
         Command::NodeAgent(args) => agents::run(args).await?,
         Command::Proxy(args) => traffic::run(args).await?,

@@ -68,6 +68,12 @@ pub enum Error {
         /// Who has it, if it says.
         pid: Option<u32>,
     },
+    /// What is to be filled from a backup holds data.
+    #[error("{} holds data already: restore into an empty directory, and move this one away if it is to be replaced", dir.display())]
+    Occupied {
+        /// The data directory.
+        dir: PathBuf,
+    },
     /// The file system refused.
     #[error("{what}")]
     Io {

@@ -15,6 +15,7 @@
 //!
 //! What is absent: HTTP, kinds, selectors; decoding of bodies is the business of [`Project`].
 
+mod backup;
 mod cursor;
 mod data_dir;
 mod disk;
@@ -27,6 +28,7 @@ mod record;
 mod redb_engine;
 mod sim_disk;
 
+pub use backup::{Census, Check, Parts, verify_backup};
 pub use cursor::Cursor;
 pub use data_dir::{DataDir, open_dir};
 pub use disk::Disk;

@@ -50,7 +50,7 @@ pub(crate) fn decode(revision: Revision, bytes: &[u8]) -> Option<Record> {
 const CHECKSUM_BYTES: usize = 8;
 
 /// FNV-1a over words of eight bytes: every step is a bijection, so a change within one word is always found.
-fn checksum(revision: Revision, bytes: &[u8]) -> u64 {
+pub(crate) fn checksum(revision: Revision, bytes: &[u8]) -> u64 {
     const PRIME: u64 = 0x0000_0100_0000_01b3;
     let mix = |sum: u64, word: u64| (sum ^ word).wrapping_mul(PRIME).rotate_left(29);
     let words = bytes.chunks_exact(8);

@@ -6,6 +6,7 @@
     reason = "tests end at the unexpected, and say what they did"
 )]
 
+mod backup;
 mod contract;
 mod crash;
 mod files;

@@ -1,0 +1,170 @@
+//! `knarr store`: verifies, backs up and restores what a cluster keeps.
+//!
+//! Offline all three take the lock of the data directory. A running cluster is backed up through its API server: what is sent is one
+//! moment, and the server goes on meanwhile. What is absent: the certificates and keys of the data directory.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufReader, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use api_client::{Body, Transport};
+use clap::Subcommand;
+use futures_util::StreamExt;
+use store::{Census, DataDir, Key, verify_backup};
+
+/// Look after what a cluster keeps
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Read everything and check it: checksums, order, meaning. Changes nothing; the cluster must be down
+    Verify(Dir),
+    /// Write all objects of one moment into a file: of a running cluster with --kubeconfig, else of a data directory
+    Backup(Backup),
+    /// Fill an empty data directory from a backup; no version that anybody saw is given again
+    Restore(Restore),
+}
+
+#[derive(clap::Args)]
+struct Dir {
+    /// Directory of everything the cluster keeps [default: $XDG_DATA_HOME/knarr]
+    #[arg(long, value_name = "DIR", env = "KNARR_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+struct Backup {
+    /// File to write; it must not be there yet
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+    /// Kubeconfig of a running cluster, with a user of system:masters; then no data directory is read
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    dir: Dir,
+}
+
+#[derive(clap::Args)]
+struct Restore {
+    /// Backup to read
+    #[arg(long, value_name = "FILE")]
+    from: PathBuf,
+    #[command(flatten)]
+    dir: Dir,
+}
+
+impl Dir {
+    fn path(&self) -> PathBuf {
+        self.data_dir.clone().unwrap_or_else(crate::home::default_dir)
+    }
+
+    /// The directory of a cluster that was there before.
+    fn open(&self) -> anyhow::Result<DataDir> {
+        let path = self.path();
+        if !path.join("store").is_dir() {
+            bail!("{} holds no cluster: name its directory with --data-dir", path.display());
+        }
+        Ok(DataDir::open(&path)?)
+    }
+}
+
+/// Runs one of the verbs.
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+    match args.command {
+        Command::Verify(dir) => tell("in order", &dir.open()?.verify(&is_object)?),
+        Command::Backup(args) => {
+            let found = backup(&args).await?;
+            tell(&format!("saved to {}", args.to.display()), &found);
+        }
+        Command::Restore(args) => {
+            let file = File::open(&args.from).with_context(|| format!("open {}", args.from.display()))?;
+            let dir = DataDir::open(&args.dir.path())?;
+            let found = dir.restore(&mut BufReader::new(file))?;
+            tell(&format!("restored to {}", dir.path().display()), &found);
+        }
+    }
+    Ok(())
+}
+
+/// A body must be a JSON object that bears the name it is stored under.
+fn is_object(key: &Key, body: &[u8]) -> Result<(), String> {
+    let object: serde_json::Value = serde_json::from_slice(body).map_err(|e| format!("no JSON: {e}"))?;
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    if name != &*key.name {
+        return Err(format!("it bears the name {name:?}"));
+    }
+    Ok(())
+}
+
+#[allow(clippy::print_stdout, reason = "the answer of a command")]
+fn tell(what: &str, found: &Census) {
+    println!("{} objects {what}, newest version {}", found.objects(), found.head);
+}
+
+/// Writes beside the file first: what bears its name is whole and was read back.
+async fn backup(args: &Backup) -> anyhow::Result<Census> {
+    if args.to.exists() {
+        bail!("{} is there already: choose another name", args.to.display());
+    }
+    let next = args.to.with_extension("partial");
+    let outcome = write(args, &next).await;
+    if outcome.is_err() {
+        let _ = fs::remove_file(&next);
+    }
+    let found = outcome?;
+    fs::rename(&next, &args.to).with_context(|| format!("rename {}", next.display()))?;
+    Ok(found)
+}
+
+async fn write(args: &Backup, file: &Path) -> anyhow::Result<Census> {
+    let wrong = || format!("write {}", file.display());
+    let mut options = OpenOptions::new();
+    let opened = options.write(true).create(true).truncate(true).mode(0o600).open(file);
+    let mut out = BufWriter::new(opened.with_context(wrong)?);
+    match &args.kubeconfig {
+        Some(kubeconfig) => fetch(crate::connect(kubeconfig.clone()).await?.as_ref(), &mut out).await?,
+        None => drop(args.dir.open()?.backup(&mut out)?),
+    }
+    let inner = out.into_inner().map_err(|e| e.into_error()).with_context(wrong)?;
+    inner.sync_all().with_context(wrong)?;
+    let mut written = BufReader::new(File::open(file).with_context(wrong)?);
+    Ok(verify_backup(&mut written)?)
+}
+
+/// Fetches a backup from a running API server.
+async fn fetch(transport: &dyn Transport, out: &mut impl Write) -> anyhow::Result<()> {
+    let request = http::Request::get("/knarr/backup").body(bytes::Bytes::new())?;
+    let response = transport.send(request).await.context("ask the API server for a backup")?;
+    let code = response.status();
+    if !code.is_success() {
+        let body = response.into_body().collect().await.unwrap_or_default();
+        bail!("the API server gives no backup: {code}: {}", String::from_utf8_lossy(&body));
+    }
+    let mut parts = match response.into_body() {
+        Body::Full(bytes) => return Ok(out.write_all(&bytes)?),
+        Body::Stream(parts) => parts,
+    };
+    while let Some(part) = parts.next().await {
+        out.write_all(&part.context("read the backup from the API server")?)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_bears_its_name() {
+        let key = Key::new("pods", "shop", "web");
+        assert!(is_object(&key, br#"{"metadata":{"name":"web"}}"#).is_ok());
+        assert!(is_object(&key, br#"{"metadata":{"name":"other"}}"#).is_err());
+        assert!(is_object(&key, b"{").is_err());
+    }
+}
