@@ -213,6 +213,14 @@ fn keep_addresses(new: &mut Value, old: &Value) {
     if kind == "ExternalName" {
         return;
     }
+    // Who changes the one address and leaves the list as it was means both.
+    let (one, was) = (new["spec"]["clusterIP"].clone(), &old["spec"]["clusterIP"]);
+    if one.as_str().is_some_and(|ip| !ip.is_empty())
+        && one != *was
+        && new["spec"]["clusterIPs"] == old["spec"]["clusterIPs"]
+    {
+        new["spec"]["clusterIPs"] = json!([one]);
+    }
     for key in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
         let is_unset = new["spec"][key].as_str().is_none_or(str::is_empty) && !new["spec"][key].is_array();
         if is_unset && !old["spec"][key].is_null() {
@@ -250,7 +258,17 @@ impl Attempt<'_> {
         }
         let kind = spec["type"].as_str().unwrap_or("ClusterIP").to_owned();
         if kind == "ExternalName" {
+            // Validation has the words for an address that is of no use.
+            if let (Some(ip), true) =
+                (spec["clusterIP"].as_str().filter(|ip| !ip.is_empty()), spec["clusterIPs"].is_null())
+            {
+                spec["clusterIPs"] = json!([ip]);
+            }
             return Vec::new();
+        }
+        let unequal = unequal(spec);
+        if !unequal.is_empty() {
+            return unequal;
         }
         let mut causes = self.address(spec);
         if matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
@@ -261,6 +279,10 @@ impl Attempt<'_> {
 
     fn address(&mut self, spec: &mut Value) -> Vec<Cause> {
         let wanted = spec["clusterIP"].as_str().unwrap_or_default().to_owned();
+        let unserved = unserved(spec);
+        if !unserved.is_empty() {
+            return unserved;
+        }
         families(spec, wanted == "None");
         if wanted == "None" {
             spec["clusterIPs"] = json!(["None"]);
@@ -376,6 +398,39 @@ impl Attempt<'_> {
         self.given.ports.push(free);
         Some(free)
     }
+}
+
+/// What is wrong between an address and the list of addresses.
+fn unequal(spec: &Value) -> Vec<Cause> {
+    let one = spec["clusterIP"].as_str().unwrap_or_default();
+    let Some(first) = spec["clusterIPs"].as_array().and_then(|all| all.first()) else { return Vec::new() };
+    let why = match one {
+        "" => "must be empty when `clusterIP` is not specified",
+        one if first != one => "first value must match `clusterIP`",
+        _ => return Vec::new(),
+    };
+    vec![cause(
+        "FieldValueInvalid",
+        "spec.clusterIPs",
+        format!("Invalid value: {}: {why}", spec["clusterIPs"]),
+    )]
+}
+
+/// Addresses and families of the other kind, for which there is no range here.
+fn unserved(spec: &Value) -> Vec<Cause> {
+    let is_headless = spec["clusterIP"] == "None";
+    let families = spec["ipFamilies"].as_array().map_or(&[][..], Vec::as_slice);
+    let ip = spec["clusterIP"].as_str().unwrap_or_default();
+    if families.is_empty() && ip.parse::<std::net::Ipv6Addr>().is_ok() {
+        let text = format!("Invalid value: [{ip:?}]: IPv6 is not configured on this cluster");
+        return vec![cause("FieldValueInvalid", "spec.clusterIPs[0]", text)];
+    }
+    let has_selector = spec["selector"].as_object().is_some_and(|s| !s.is_empty());
+    if is_headless && !has_selector || families.first() != Some(&json!("IPv6")) {
+        return Vec::new();
+    }
+    let text = "Invalid value: \"IPv6\": not configured on this cluster";
+    vec![cause("FieldValueInvalid", "spec.ipFamilies[0]", text)]
 }
 
 /// One family, unless a headless Service without selector leaves it open.

@@ -168,8 +168,18 @@ fn metric_target(found: &mut Findings, at: &Path<'_>, field: &str, source: &Valu
     if !is_resource && text(&source["metric"], "name").is_empty() {
         found.required(&at.field("metric").field("name"), "must specify a metric name");
     }
+    if field == "containerResource" && text(source, "container").is_empty() {
+        found.required(&at.field("container"), "must specify a container");
+    }
+    if field == "object" {
+        let (about, at) = (&source["describedObject"], at.field("describedObject"));
+        ["kind", "name"].into_iter().filter(|name| text(about, name).is_empty()).for_each(|name| {
+            found.required(&at.field(name), "");
+        });
+    }
     let target = &source["target"];
     let path = at.field("target");
+    amounts(found, &path, field, target);
     let kind = text(target, "type");
     if kind.is_empty() {
         found.required(&path.field("type"), "must specify a metric target type");
@@ -195,6 +205,34 @@ fn metric_target(found: &mut Findings, at: &Path<'_>, field: &str, source: &Valu
     }
 }
 
+/// Amounts of a target: positive, and the ones that its source wants.
+fn amounts(found: &mut Findings, path: &Path<'_>, field: &str, target: &Value) {
+    for name in ["value", "averageValue"] {
+        if let Some(value) = given(target, name)
+            && super::pod::quantity(value).is_some_and(|q| q.milli() <= 0)
+        {
+            found.invalid(&path.field(name), value.clone(), "must be positive");
+        }
+    }
+    let has = |name: &str| given(target, name).is_some();
+    let is_positive =
+        |name: &str| given(target, name).and_then(super::pod::quantity).is_some_and(|q| q.milli() > 0);
+    match (field, has("value"), has("averageValue")) {
+        ("object" | "external", false, false) => found.required(
+            &path.field("averageValue"),
+            "must set either a target value for metric or a per-pod target",
+        ),
+        ("external", true, true) => {
+            let why = "may not set both a target value for metric and a per-pod target";
+            found.forbidden(&path.field("value"), why);
+        }
+        ("pods", ..) if !is_positive("averageValue") => {
+            found.required(&path.field("averageValue"), "must specify a positive target averageValue");
+        }
+        _ => {}
+    }
+}
+
 const WINDOW_SECS_MAX: i64 = 3600;
 const PERIOD_SECS_MAX: i64 = 1800;
 
@@ -206,6 +244,11 @@ fn scaling(found: &mut Findings, at: &Path<'_>, rules: &Value) {
         } else if n > WINDOW_SECS_MAX {
             found.invalid(&here, n, &format!("must be less than or equal to {WINDOW_SECS_MAX}"));
         }
+    }
+    if let Some(tolerance) = given(rules, "tolerance")
+        && super::pod::quantity(tolerance).is_some_and(|q| q.milli() < 0)
+    {
+        found.invalid(&at.field("tolerance"), tolerance.clone(), "must be greater or equal to zero");
     }
     let select = text(rules, "selectPolicy");
     if !select.is_empty() {

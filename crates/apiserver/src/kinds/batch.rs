@@ -171,8 +171,16 @@ fn numbers(found: &mut Findings, path: &Path<'_>, spec: &Value) {
             found.invalid(&path.field(name), n, INDEXED);
         }
     }
-    if given(spec, "successPolicy").is_some() && !is_indexed {
-        found.invalid(&path.field("successPolicy"), spec["successPolicy"].clone(), INDEXED);
+    indexed::counts(found, path, spec, is_indexed);
+    match given(spec, "successPolicy") {
+        Some(policy) if !is_indexed => found.invalid(&path.field("successPolicy"), policy.clone(), INDEXED),
+        Some(policy) => indexed::success(
+            found,
+            &path.field("successPolicy"),
+            policy,
+            int(spec, "completions").unwrap_or(0),
+        ),
+        None => {}
     }
     let manager = text(spec, "managedBy");
     if !manager.is_empty() {

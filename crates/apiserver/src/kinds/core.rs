@@ -228,6 +228,12 @@ fn node(found: &mut Findings, v: &Value) {
         let cidr = cidr.as_str().unwrap_or_default();
         found.faults(&at.index(i), cidr, names::cidr(cidr));
     }
+    let ranges = list(&v["spec"], "podCIDRs");
+    let is_six = |cidr: &Value| cidr.as_str().is_some_and(|c| c.contains(':'));
+    if ranges.len() > 2 || matches!(ranges, [a, b] if is_six(a) == is_six(b)) {
+        let shown = v["spec"]["podCIDRs"].clone();
+        found.invalid(&at, shown, "may specify no more than one CIDR for each IP family");
+    }
     for name in ["capacity", "allocatable"] {
         let path = Path::Root("status");
         let path = path.field(name);

@@ -17,6 +17,7 @@ mod check;
 mod core;
 mod cron;
 mod endpoints;
+mod indexed;
 mod limits;
 mod machinery;
 pub(crate) mod names;

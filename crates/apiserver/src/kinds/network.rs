@@ -124,6 +124,10 @@ fn ingress(found: &mut Findings, spec: &Value) {
     let tls = path.field("tls");
     for (i, one) in list(spec, "tls").iter().enumerate() {
         let at = tls.index(i);
+        let secret = text(one, "secretName");
+        if !secret.is_empty() {
+            found.faults(&at.field("secretName"), secret, names::subdomain(secret));
+        }
         let at = at.field("hosts");
         for (i, name) in list(one, "hosts").iter().enumerate() {
             let name = name.as_str().unwrap_or_default();
@@ -184,7 +188,12 @@ fn backend(found: &mut Findings, at: &Path<'_>, backend: &Value) {
     match (given(backend, "service"), given(backend, "resource")) {
         (Some(_), Some(_)) => found.invalid(at, "", "cannot set both resource and service backends"),
         (None, None) => found.invalid(at, "", "resource or service backend is required"),
-        (None, Some(_)) => {}
+        (None, Some(resource)) => {
+            let path = at.field("resource");
+            for name in ["kind", "name"].into_iter().filter(|name| text(resource, name).is_empty()) {
+                found.required(&path.field(name), &format!("{name} is required"));
+            }
+        }
         (Some(service), None) => {
             let path = at.field("service");
             let name = text(service, "name");

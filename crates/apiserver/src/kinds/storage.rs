@@ -140,9 +140,11 @@ pub(super) fn claim_spec(found: &mut Findings, path: &Path<'_>, spec: &Value) {
             }
         }
     }
-    let class = text(spec, "storageClassName");
-    if !class.is_empty() {
-        found.faults(&path.field("storageClassName"), class, names::subdomain(class));
+    for name in ["storageClassName", "volumeAttributesClassName"] {
+        let class = text(spec, name);
+        if !class.is_empty() {
+            found.faults(&path.field(name), class, names::subdomain(class));
+        }
     }
     let mode = text(spec, "volumeMode");
     if !mode.is_empty() {
@@ -331,7 +333,14 @@ fn volume(found: &mut Findings, spec: &Value) {
         [(kind, source)] => {
             let at = path.field(kind);
             match *kind {
-                "hostPath" => super::pod::host_path(found, &at, source),
+                "hostPath" => {
+                    super::pod::host_path(found, &at, source);
+                    let is_recycled = text(spec, "persistentVolumeReclaimPolicy") == "Recycle";
+                    if is_recycled && text(source, "path") == "/" {
+                        let why = "may not be 'recycle' for a hostPath mount of '/'";
+                        found.forbidden(&path.field("persistentVolumeReclaimPolicy"), why);
+                    }
+                }
                 "csi" => {
                     super::pod::csi_driver(found, &at, source);
                     if text(source, "volumeHandle").is_empty() {
@@ -433,6 +442,21 @@ fn class(found: &mut Findings, v: &Value) {
         found.required(&root.field("provisioner"), "");
     } else {
         found.faults(&root.field("provisioner"), provisioner, names::qualified(&provisioner.to_lowercase()));
+    }
+    if entries(v, "parameters").any(|(key, _)| key.is_empty()) {
+        found.invalid(&root.field("parameters"), "", "field can not be empty.");
+    }
+    let terms = root.field("allowedTopologies");
+    for (i, term) in list(v, "allowedTopologies").iter().enumerate() {
+        let term_at = terms.index(i);
+        let at = term_at.field("matchLabelExpressions");
+        for (i, one) in list(term, "matchLabelExpressions").iter().enumerate() {
+            let at = at.index(i);
+            if list(one, "values").is_empty() {
+                found.required(&at.field("values"), "");
+            }
+            found.faults(&at.field("key"), text(one, "key"), names::qualified(text(one, "key")));
+        }
     }
     found.one_of(&root.field("reclaimPolicy"), text(v, "reclaimPolicy"), &["Delete", "Retain"]);
     let mode = text(v, "volumeBindingMode");

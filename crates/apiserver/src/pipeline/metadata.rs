@@ -304,6 +304,11 @@ fn owners(object: &Value) -> Vec<Cause> {
                 out.push(invalid_value(&field, "", why));
             }
         }
+        if owner["apiVersion"] == "v1" && owner["kind"] == "Event" {
+            let why = "/v1, Kind=Event is disallowed from being an owner";
+            let text = format!("Invalid value: {owner}: {why}");
+            out.push(cause("FieldValueInvalid", "metadata.ownerReferences", text));
+        }
         controllers += usize::from(owner["controller"] == Value::Bool(true));
     }
     if controllers > 1 {

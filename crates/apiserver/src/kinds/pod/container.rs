@@ -298,6 +298,7 @@ impl Containers<'_> {
                     );
                 }
             }
+            read_only_below(found, &path.field("recursiveReadOnly"), mount);
         }
     }
 
@@ -392,6 +393,24 @@ fn taken_host_ports(found: &mut Findings, path: &Path<'_>, c: &Value, taken: &mu
 }
 
 /// A path below something: not absolute, no way up.
+fn read_only_below(found: &mut Findings, path: &Path<'_>, mount: &Value) {
+    if given(mount, "recursiveReadOnly").is_none() {
+        return;
+    }
+    let mode = text(mount, "recursiveReadOnly");
+    found.one_of(path, mode, &["Disabled", "Enabled", "IfPossible"]);
+    if !matches!(mode, "Enabled" | "IfPossible") {
+        return;
+    }
+    if !flag(mount, "readOnly") {
+        found.forbidden(path, "may only be specified when readOnly is true");
+    }
+    if !matches!(text(mount, "mountPropagation"), "" | "None") {
+        found.forbidden(path, "may only be specified when mountPropagation is None or not specified");
+    }
+}
+
+/// A path within a volume.
 pub(super) fn relative_path(found: &mut Findings, path: &Path<'_>, value: &str) {
     if value.starts_with('/') {
         found.invalid(path, value, "must be a relative path");

@@ -95,6 +95,7 @@ fn prepare_create(pod: &mut Value, context: &Context<'_>) {
         }]);
     }
     put(pod, "status", status);
+    placing::merge_label_keys(pod);
     if super::check::int(&pod["spec"], "terminationGracePeriodSeconds").is_some_and(|n| n < 0) {
         pod["spec"]["terminationGracePeriodSeconds"] = 1.into();
     }

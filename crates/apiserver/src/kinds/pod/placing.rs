@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::check::{Findings, Path, given, int, list, text};
 use super::super::names;
@@ -128,15 +128,70 @@ fn pod_term(found: &mut Findings, path: &Path<'_>, term: &Value) {
         let namespace = namespace.as_str().unwrap_or_default();
         found.faults(&at, namespace, names::label(namespace));
     }
-    let keys = list(term, "matchLabelKeys").len() + list(term, "mismatchLabelKeys").len();
-    if keys > 0 && given(term, "labelSelector").is_none() {
-        found.forbidden(&path.field("matchLabelKeys"), "must not be specified when labelSelector is not set");
-    }
+    label_keys(found, path, term);
     let key = text(term, "topologyKey");
     if key.is_empty() {
         found.required(&path.field("topologyKey"), "can not be empty");
     } else {
         found.faults(&path.field("topologyKey"), key, names::qualified(key));
+    }
+}
+
+/// Keys whose values the pod's own labels give to the selector.
+fn label_keys(found: &mut Findings, path: &Path<'_>, term: &Value) {
+    let matched = list(term, "matchLabelKeys");
+    for name in ["matchLabelKeys", "mismatchLabelKeys"] {
+        let at = path.field(name);
+        if !list(term, name).is_empty() && given(term, "labelSelector").is_none() {
+            found.forbidden(&at, "must not be specified when labelSelector is not set");
+            continue;
+        }
+        for (i, key) in list(term, name).iter().enumerate() {
+            let key = key.as_str().unwrap_or_default();
+            found.faults(&at.index(i), key, names::qualified(key));
+        }
+    }
+    let at = path.field("mismatchLabelKeys");
+    for (i, key) in list(term, "mismatchLabelKeys").iter().enumerate().filter(|(_, k)| matched.contains(k)) {
+        found.invalid(&at.index(i), key.clone(), "exists in both matchLabelKeys and mismatchLabelKeys");
+    }
+}
+
+/// Puts the values that the labels of a new pod have for the keys of its terms into their selectors.
+pub(super) fn merge_label_keys(pod: &mut Value) {
+    let labels = pod["metadata"]["labels"].clone();
+    for kind in ["podAffinity", "podAntiAffinity"] {
+        let Some(affinity) = pod.pointer_mut(&format!("/spec/affinity/{kind}")) else { continue };
+        let required = affinity.get_mut("requiredDuringSchedulingIgnoredDuringExecution");
+        for term in required.and_then(Value::as_array_mut).into_iter().flatten() {
+            merge_keys_of(term, &labels);
+        }
+        let preferred = affinity.get_mut("preferredDuringSchedulingIgnoredDuringExecution");
+        for weighted in preferred.and_then(Value::as_array_mut).into_iter().flatten() {
+            weighted.get_mut("podAffinityTerm").into_iter().for_each(|term| merge_keys_of(term, &labels));
+        }
+    }
+    let spreading = pod.pointer_mut("/spec/topologySpreadConstraints");
+    for constraint in spreading.and_then(Value::as_array_mut).into_iter().flatten() {
+        merge_keys_of(constraint, &labels);
+    }
+}
+
+fn merge_keys_of(term: &mut Value, labels: &Value) {
+    let mut added = Vec::new();
+    for (name, operator) in [("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn")] {
+        let keys = list(term, name).iter().filter_map(Value::as_str);
+        let with_value = keys.filter_map(|key| Some((key, labels.get(key)?)));
+        added.extend(
+            with_value.map(|(key, value)| json!({"key": key, "operator": operator, "values": [value]})),
+        );
+    }
+    let Some(selector) = term.get_mut("labelSelector").and_then(Value::as_object_mut) else { return };
+    if added.is_empty() {
+        return;
+    }
+    if let Some(all) = selector.entry("matchExpressions").or_insert_with(|| json!([])).as_array_mut() {
+        all.append(&mut added);
     }
 }
 

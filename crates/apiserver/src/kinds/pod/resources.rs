@@ -75,6 +75,7 @@ pub(super) fn requirements(
         let path = limits.key(name);
         name_of(found, &path, name, subject);
         resource_value(found, &path, name, value);
+        whole_pages(found, &path, name, value);
         has_huge_pages |= is_huge_page(name);
         has_cpu_or_memory |= matches!(name, "cpu" | "memory");
     }
@@ -82,6 +83,7 @@ pub(super) fn requirements(
         let path = requests.key(name);
         name_of(found, &path, name, subject);
         resource_value(found, &path, name, value);
+        whole_pages(found, &path, name, value);
         has_huge_pages |= is_huge_page(name);
         has_cpu_or_memory |= matches!(name, "cpu" | "memory");
         against_limit(found, &requests, &limits, resources, (name, value));
@@ -97,6 +99,17 @@ pub(super) fn requirements(
         } else if !claims.contains(&name) {
             found.not_found(&at.index(i), name);
         }
+    }
+}
+
+/// Huge pages come whole.
+fn whole_pages(found: &mut Findings, path: &Path<'_>, name: &str, value: &Value) {
+    let page = name.strip_prefix("hugepages-").and_then(|size| size.parse::<Quantity>().ok());
+    let (Some(page), Some(q)) = (page, quantity(value)) else { return };
+    let (page, wanted) = (page.milli(), q.milli());
+    if page > 0 && wanted % page != 0 {
+        let shown = value.as_str().unwrap_or_default();
+        found.invalid(path, value.clone(), &format!("{shown} is not positive integer multiple of {name}"));
     }
 }
 

@@ -20,12 +20,19 @@ fn profile(found: &mut Findings, path: &Path<'_>, v: &Value, name: &str, what: &
     let kind = text(p, "type");
     let local = text(p, "localhostProfile");
     match kind {
+        "Localhost" if what == "AppArmor" && local.trim() != local => {
+            found.invalid(&at.field("localhostProfile"), local, "must not be padded with whitespace");
+            if local.trim().is_empty() {
+                found.required(&at.field("localhostProfile"), "must be set when AppArmor type is Localhost");
+            }
+        }
         "Localhost" if local.is_empty() => {
             found.required(
                 &at.field("localhostProfile"),
                 &format!("must be set when {what} type is Localhost"),
             );
         }
+        "Localhost" if what == "AppArmor" => {}
         "Localhost" => super::container::relative_path(found, &at.field("localhostProfile"), local),
         "RuntimeDefault" | "Unconfined" if !local.is_empty() => {
             found.invalid(
@@ -49,6 +56,7 @@ pub(super) fn pod(found: &mut Findings, path: &Path<'_>, spec: &Value) {
         let why = "ShareProcessNamespace and HostPID cannot both be enabled";
         found.invalid(&at.field("shareProcessNamespace"), true, why);
     }
+    users(found, path, spec);
     let Some(context) = given(spec, "securityContext") else { return };
     for name in ["fsGroup", "runAsUser", "runAsGroup"] {
         id(found, &at, context, name);
@@ -60,7 +68,7 @@ pub(super) fn pod(found: &mut Findings, path: &Path<'_>, spec: &Value) {
             found.invalid(&groups.index(i), n, "must be between 0 and 2147483647, inclusive");
         }
     }
-    sysctls(found, &at, context);
+    sysctls(found, &at, context, spec);
     let policy = text(context, "fsGroupChangePolicy");
     if !policy.is_empty() {
         found.one_of(&at.field("fsGroupChangePolicy"), policy, &["Always", "OnRootMismatch"]);
@@ -70,6 +78,30 @@ pub(super) fn pod(found: &mut Findings, path: &Path<'_>, spec: &Value) {
     let policy = text(context, "supplementalGroupsPolicy");
     if !policy.is_empty() {
         found.one_of(&at.field("supplementalGroupsPolicy"), policy, &["Merge", "Strict"]);
+    }
+    let policy = text(context, "seLinuxChangePolicy");
+    if !policy.is_empty() {
+        found.one_of(&at.field("seLinuxChangePolicy"), policy, &["MountOption", "Recursive"]);
+    }
+}
+
+/// A user namespace of its own excludes the host's other namespaces, and is what an unmasked /proc needs.
+fn users(found: &mut Findings, path: &Path<'_>, spec: &Value) {
+    if spec.get("hostUsers") == Some(&Value::Bool(false)) {
+        for name in ["hostNetwork", "hostPID", "hostIPC"].into_iter().filter(|name| flag(spec, name)) {
+            found.forbidden(&path.field(name), "when `pod.Spec.HostUsers` is false");
+        }
+        return;
+    }
+    for kind in ["initContainers", "containers", "ephemeralContainers"] {
+        let at = path.field(kind);
+        for (i, c) in list(spec, kind).iter().enumerate() {
+            if text(&c["securityContext"], "procMount") == "Unmasked" {
+                let at = at.index(i);
+                let why = "`hostUsers` must be false to use `Unmasked`";
+                found.invalid(&at.field("securityContext").field("procMount"), "Unmasked", why);
+            }
+        }
     }
 }
 
@@ -83,7 +115,17 @@ fn is_sysctl(name: &str) -> bool {
     name.len() <= 253 && name.split(['.', '/']).all(part)
 }
 
-fn sysctls(found: &mut Findings, path: &Path<'_>, context: &Value) {
+/// Why a setting cannot be made: it belongs to a namespace that the pod shares with the host.
+fn host_namespace(name: &str, spec: &Value) -> Option<&'static str> {
+    let is_ipc = ["kernel.shm", "kernel.msg", "fs.mqueue."].iter().any(|p| name.starts_with(p));
+    if name.starts_with("net.") && flag(spec, "hostNetwork") {
+        return Some("may not be specified when 'hostNetwork' is true");
+    }
+    let shares_ipc = (is_ipc || name == "kernel.sem") && flag(spec, "hostIPC");
+    shares_ipc.then_some("may not be specified when 'hostIPC' is true")
+}
+
+fn sysctls(found: &mut Findings, path: &Path<'_>, context: &Value, spec: &Value) {
     let at = path.field("sysctls");
     let mut seen = std::collections::BTreeSet::new();
     for (i, one) in list(context, "sysctls").iter().enumerate() {
@@ -96,6 +138,9 @@ fn sysctls(found: &mut Findings, path: &Path<'_>, context: &Value) {
             found.invalid(&path, name, SYSCTL);
         } else if !seen.insert(name.replace('/', ".")) {
             found.duplicate(&path, name);
+        }
+        if let Some(why) = host_namespace(&name.replace('/', "."), spec) {
+            found.invalid(&path, name, why);
         }
     }
 }
@@ -123,6 +168,22 @@ pub(super) fn container(found: &mut Findings, path: &Path<'_>, c: &Value) {
         if adds.iter().any(|c| c == "CAP_SYS_ADMIN") {
             let why = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
             found.invalid(path, context.clone(), why);
+        }
+    }
+}
+
+/// What a pod of Linux may not have.
+pub(super) fn linux(found: &mut Findings, path: &Path<'_>, spec: &Value) {
+    const WHY: &str = "windows options cannot be set for a linux pod";
+    if given(&spec["securityContext"], "windowsOptions").is_some() {
+        found.forbidden(&path.field("securityContext").field("windowsOptions"), WHY);
+    }
+    for kind in ["initContainers", "containers", "ephemeralContainers"] {
+        let at = path.field(kind);
+        for (i, c) in list(spec, kind).iter().enumerate() {
+            if given(&c["securityContext"], "windowsOptions").is_some() {
+                found.forbidden(&at.index(i).field("securityContext").field("windowsOptions"), WHY);
+            }
         }
     }
 }

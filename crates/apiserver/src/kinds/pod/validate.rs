@@ -11,6 +11,8 @@ use super::resources::{self, Subject};
 use super::{placing, security, volume};
 
 const MIRROR: &str = "kubernetes.io/config.mirror";
+const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 
 /// A whole pod.
 pub(super) fn pod(found: &mut Findings, pod: &Value) {
@@ -26,6 +28,25 @@ fn annotations(found: &mut Findings, pod: &Value) {
         let why = "must set spec.nodeName if mirror pod annotation is set";
         found.invalid(&Path::Root("metadata.annotations").key(MIRROR), mirror.clone(), why);
     }
+    let at = Path::Root("metadata.annotations");
+    let containers = ["initContainers", "containers", "ephemeralContainers"];
+    let has_container =
+        |name: &str| containers.iter().any(|k| list(&pod["spec"], k).iter().any(|c| text(c, "name") == name));
+    for (key, value) in super::super::check::entries(&pod["metadata"], "annotations") {
+        if key == DELETION_COST && !is_cost(value.as_str().unwrap_or_default()) {
+            found.invalid(&at.key(key), "", "must be a 32bit integer");
+        }
+        if let Some(name) = key.strip_prefix(APP_ARMOR).filter(|name| !has_container(name)) {
+            found.invalid(&at.key(key), name, "container not found");
+        }
+    }
+}
+
+/// A whole number of 32 bits without a plus or leading zeros.
+fn is_cost(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_plain = !text.starts_with('+') && (digits.len() == 1 || !digits.starts_with('0'));
+    is_plain && text.parse::<i32>().is_ok()
 }
 
 fn gates_and_node(found: &mut Findings, spec: &Value) {
@@ -81,8 +102,10 @@ pub(in super::super) fn spec(found: &mut Findings, path: &Path<'_>, spec: &Value
     if given(spec, "os").is_some() {
         found.required_one_of(&path.field("os"), os, &["linux", "windows"]);
     }
-    if os == "windows" {
-        security::windows(found, path, spec);
+    match os {
+        "windows" => security::windows(found, path, spec),
+        "linux" => security::linux(found, path, spec),
+        _ => {}
     }
 }
 

@@ -101,6 +101,13 @@ fn one(found: &mut Findings, path: &Path<'_>, kind: &str, source: &Value) {
         }
         "gcePersistentDisk" => needs("pdName"),
         "awsElasticBlockStore" | "cinder" => needs("volumeID"),
+        "azureDisk" => ["diskName", "diskURI"].into_iter().for_each(needs),
+        "azureFile" => ["secretName", "shareName"].into_iter().for_each(needs),
+        "glusterfs" => ["endpoints", "path"].into_iter().for_each(needs),
+        "photonPersistentDisk" => needs("pdID"),
+        "portworxVolume" => needs("volumeID"),
+        "vsphereVolume" => needs("volumePath"),
+        "cephfs" if list(source, "monitors").is_empty() => found.required(&path.field("monitors"), ""),
         "flexVolume" => needs("driver"),
         "gitRepo" => needs("repository"),
         _ => {}
