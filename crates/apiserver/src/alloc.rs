@@ -403,17 +403,16 @@ impl Attempt<'_> {
 /// What is wrong between an address and the list of addresses.
 fn unequal(spec: &Value) -> Vec<Cause> {
     let one = spec["clusterIP"].as_str().unwrap_or_default();
-    let Some(first) = spec["clusterIPs"].as_array().and_then(|all| all.first()) else { return Vec::new() };
-    let why = match one {
-        "" => "must be empty when `clusterIP` is not specified",
-        one if first != one => "first value must match `clusterIP`",
+    let all = spec["clusterIPs"].as_array().map_or(&[][..], Vec::as_slice);
+    let why = match (one, all) {
+        (_, []) => return Vec::new(),
+        ("", _) => "must be empty when `clusterIP` is not specified",
+        (one, [first, ..]) if first != one => "first value must match `clusterIP`",
+        (_, [_, _, ..]) if all.iter().any(|ip| ip == "None") => "'None' must be the first and only value",
         _ => return Vec::new(),
     };
-    vec![cause(
-        "FieldValueInvalid",
-        "spec.clusterIPs",
-        format!("Invalid value: {}: {why}", spec["clusterIPs"]),
-    )]
+    let text = format!("Invalid value: {}: {why}", spec["clusterIPs"]);
+    vec![cause("FieldValueInvalid", "spec.clusterIPs", text)]
 }
 
 /// Addresses and families of the other kind, for which there is no range here.

@@ -215,8 +215,6 @@ fn amounts(found: &mut Findings, path: &Path<'_>, field: &str, target: &Value) {
         }
     }
     let has = |name: &str| given(target, name).is_some();
-    let is_positive =
-        |name: &str| given(target, name).and_then(super::pod::quantity).is_some_and(|q| q.milli() > 0);
     match (field, has("value"), has("averageValue")) {
         ("object" | "external", false, false) => found.required(
             &path.field("averageValue"),
@@ -226,7 +224,7 @@ fn amounts(found: &mut Findings, path: &Path<'_>, field: &str, target: &Value) {
             let why = "may not set both a target value for metric and a per-pod target";
             found.forbidden(&path.field("value"), why);
         }
-        ("pods", ..) if !is_positive("averageValue") => {
+        ("pods", _, false) => {
             found.required(&path.field("averageValue"), "must specify a positive target averageValue");
         }
         _ => {}
@@ -248,7 +246,7 @@ fn scaling(found: &mut Findings, at: &Path<'_>, rules: &Value) {
     if let Some(tolerance) = given(rules, "tolerance")
         && super::pod::quantity(tolerance).is_some_and(|q| q.milli() < 0)
     {
-        found.invalid(&at.field("tolerance"), tolerance.clone(), "must be greater or equal to zero");
+        found.invalid(&at.field("tolerance"), tolerance.clone(), "must be greater than or equal to 0");
     }
     let select = text(rules, "selectPolicy");
     if !select.is_empty() {

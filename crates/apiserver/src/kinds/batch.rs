@@ -6,7 +6,7 @@ use stdx::Time;
 
 use super::check::{Findings, Path, default, entries, flag, given, given_mut, int, list, put, text};
 use super::show::{age_of, ago, containers, none_if_empty, since};
-use super::{cron, names, pod};
+use super::{cron, indexed, names, pod};
 use crate::registry::{Cell, Column, Context, Facts};
 
 const UID: &str = "batch.kubernetes.io/controller-uid";
@@ -514,11 +514,10 @@ fn cron_job(found: &mut Findings, v: &Value) {
     let at = path.field("schedule");
     if schedule.is_empty() {
         found.required(&at, "");
+    } else if schedule.contains("TZ") {
+        found.invalid(&at, schedule, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
     } else if let Err(why) = cron::check(schedule) {
         found.invalid(&at, schedule, &why);
-    }
-    if schedule.contains("TZ") {
-        found.invalid(&at, schedule, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
     }
     time_zone(found, &path, spec);
     for name in ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {

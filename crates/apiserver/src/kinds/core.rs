@@ -327,7 +327,8 @@ fn config_map(found: &mut Findings, v: &Value) {
         size += value.as_str().map_or(0, |s| s.len() / 4 * 3);
     }
     if size > CONTENT_BYTES_MAX {
-        found.too_long(&Path::Root(""), CONTENT_BYTES_MAX);
+        // The path of nothing, as upstream prints it.
+        found.too_long(&Path::Root("[]"), CONTENT_BYTES_MAX);
     }
 }
 

@@ -198,11 +198,15 @@ fn slice(found: &mut Findings, v: &Value, context: &Context<'_>) {
                 found.faults(&here, address, names::subdomain(address));
                 continue;
             }
-            let faults = ip_of(kind, address);
-            if faults.is_empty() && !may_be_local(context) {
-                super::network::not_local(found, &here, address);
+            let malformed = names::ip(address);
+            if malformed.is_empty() {
+                // What is wrong with the family is said of the list.
+                found.faults(&addresses, address, other_family(kind, address));
+                if !may_be_local(context) {
+                    super::network::not_local(found, &here, address);
+                }
             }
-            found.faults(&here, address, faults);
+            found.faults(&here, address, malformed);
         }
         let node = text(endpoint, "nodeName");
         if !node.is_empty() {
@@ -216,16 +220,11 @@ fn slice(found: &mut Findings, v: &Value, context: &Context<'_>) {
     slice_ports(found, &root.field("ports"), v);
 }
 
-/// Faults of an address of this family.
-fn ip_of(kind: &str, address: &str) -> Vec<String> {
-    let faults = names::ip(address);
-    if !faults.is_empty() {
-        return faults;
-    }
-    let is_six = address.contains(':');
-    match (kind, is_six) {
-        ("IPv4", true) => vec!["must be a valid IPv4 address".to_owned()],
-        ("IPv6", false) => vec!["must be a valid IPv6 address".to_owned()],
+/// What is wrong with a well-formed address of another family than the slice's.
+fn other_family(kind: &str, address: &str) -> Vec<String> {
+    match (kind, address.contains(':')) {
+        ("IPv4", true) => vec!["must be an IPv4 address".to_owned()],
+        ("IPv6", false) => vec!["must be an IPv6 address".to_owned()],
         _ => Vec::new(),
     }
 }

@@ -120,6 +120,15 @@ fn bounds(found: &mut Findings, path: &Path<'_>, item: &Value, key: &str) {
         let why = format!("ratio {} is less than 1", ratio.0);
         found.invalid(&path.field("maxLimitRequestRatio").key(key), ratio.0.as_str(), &why);
     }
+    if let (Some(asked), Some(max), Some(min)) = (ratio.1, max.1, min.1)
+        && min.milli() > 0
+    {
+        let widest = max.milli() as f64 / min.milli() as f64;
+        if asked.milli() as f64 / 1000.0 > widest {
+            let why = format!("ratio {} is greater than max/min = {widest:.6}", ratio.0);
+            found.invalid(&path.field("maxLimitRequestRatio").key(key), ratio.0.as_str(), &why);
+        }
+    }
 }
 
 // --- ResourceQuota ------------------------------------------------------------------------------------------------
@@ -229,6 +238,27 @@ fn quota_resource(found: &mut Findings, at: &Path<'_>, name: &str) {
     }
 }
 
+/// Whether a scope says anything about a resource that Kubernetes itself counts.
+fn fits(scope: &Value, resource: &str) -> bool {
+    let is_pods = matches!(resource, "pods" | "count/pods");
+    let is_compute = ["cpu", "memory", "ephemeral-storage"].iter().any(|r| {
+        resource == *r
+            || resource.strip_prefix("requests.") == Some(*r)
+            || resource.strip_prefix("limits.") == Some(*r)
+    });
+    let is_standard = !resource.contains('/') && !resource.contains("hugepages-");
+    match scope.as_str().unwrap_or_default() {
+        _ if !is_standard => true,
+        "BestEffort" => is_pods,
+        "Terminating"
+        | "NotTerminating"
+        | "NotBestEffort"
+        | "PriorityClass"
+        | "CrossNamespacePodAffinity" => is_pods || is_compute,
+        _ => true,
+    }
+}
+
 fn quota(found: &mut Findings, v: &Value) {
     let spec = &v["spec"];
     let path = Path::Root("spec");
@@ -238,6 +268,9 @@ fn quota(found: &mut Findings, v: &Value) {
     for scope in scopes {
         if !SCOPES.contains(&scope.as_str().unwrap_or_default()) {
             found.invalid(&at, spec["scopes"].clone(), "unsupported scope");
+        }
+        for _ in entries(spec, "hard").filter(|(r, _)| !fits(scope, r)) {
+            found.invalid(&at, spec["scopes"].clone(), "unsupported scope applied to resource");
         }
     }
     let has = |s: &str| scopes.iter().any(|x| x == s);
@@ -263,6 +296,16 @@ fn quota(found: &mut Findings, v: &Value) {
             }
             "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
             other => found.invalid(&at.field("operator"), other, "not a valid selector operator"),
+        }
+        let is_plain = matches!(
+            scope,
+            "BestEffort" | "NotBestEffort" | "Terminating" | "NotTerminating" | "CrossNamespacePodAffinity"
+        );
+        if is_plain && text(one, "operator") != "Exists" {
+            let why = "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, \
+                       ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, \
+                       ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity";
+            found.invalid(&at.field("operator"), text(one, "operator"), why);
         }
     }
 }

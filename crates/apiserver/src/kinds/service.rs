@@ -29,7 +29,7 @@ pub(super) static SERVICE: Facts = Facts {
         if has && is_new { vec![text.to_owned()] } else { Vec::new() }
     },
     generation: Generation::None,
-    names: Names::Label1035,
+    names: Names::Label,
     selectable: &["spec.clusterIP", "spec.type"],
     field: |v, name| match name {
         "spec.clusterIP" => text(&v["spec"], "clusterIP").to_owned(),
@@ -367,6 +367,8 @@ fn policies(found: &mut Findings, path: &Path<'_>, spec: &Value) {
     if !needs_health_port(spec) && health != 0 {
         let why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
         found.invalid(&at, health, why);
+    } else if needs_health_port(spec) && health != 0 {
+        found.port(&at, health);
     }
     if needs_cluster_ip(spec) {
         let internal = text(spec, "internalTrafficPolicy");
@@ -381,7 +383,8 @@ fn policies(found: &mut Findings, path: &Path<'_>, spec: &Value) {
 
 fn balancer(found: &mut Findings, path: &Path<'_>, spec: &Value) {
     let is_balancer = text(spec, "type") == "LoadBalancer";
-    let ranges = path.field("loadBalancerSourceRanges");
+    // Upstream spells the field like its Go name here.
+    let ranges = path.field("LoadBalancerSourceRanges");
     if !list(spec, "loadBalancerSourceRanges").is_empty() && !is_balancer {
         found.forbidden(&ranges, "may only be used when `type` is 'LoadBalancer'");
     }

@@ -311,7 +311,10 @@ fn volume(found: &mut Findings, spec: &Value) {
     }
     let capacity = path.field("capacity");
     match entries(spec, "capacity").count() {
-        0 => found.required(&capacity, ""),
+        0 => {
+            found.required(&capacity, "");
+            found.not_supported(&capacity, spec["capacity"].clone(), &["storage"]);
+        }
         1 if given(&spec["capacity"], "storage").is_some() => {}
         _ => {
             let shown = spec["capacity"].clone();

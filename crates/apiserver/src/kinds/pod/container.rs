@@ -243,10 +243,6 @@ impl Containers<'_> {
             }
             let protocol = text(port, "protocol");
             found.required_one_of(&path.field("protocol"), protocol, &["SCTP", "TCP", "UDP"]);
-            let host_ip = text(port, "hostIP");
-            if !host_ip.is_empty() {
-                found.faults(&path.field("hostIP"), host_ip, names::ip(host_ip));
-            }
             if self.host_network && int(port, "hostPort") != int(port, "containerPort") {
                 let n = int(port, "hostPort").unwrap_or(0);
                 let why = "must match `containerPort` when `hostNetwork` is true";
@@ -258,6 +254,7 @@ impl Containers<'_> {
     fn mounts(&self, found: &mut Findings, path: &Path<'_>, c: &Value) {
         let at = path.field("volumeMounts");
         let mut paths = BTreeSet::new();
+        // Upstream names the list, not the mount, in what it says about these fields.
         for (i, mount) in list(c, "volumeMounts").iter().enumerate() {
             let path = at.index(i);
             let name = text(mount, "name");
@@ -275,7 +272,7 @@ impl Containers<'_> {
                 found.invalid(&path.field("mountPath"), mount_path, "must be unique");
             }
             let (sub, expr) = (text(mount, "subPath"), text(mount, "subPathExpr"));
-            relative_path(found, &path.field("subPath"), sub);
+            relative_path(found, &at.field("subPath"), sub);
             if !expr.is_empty() {
                 if !sub.is_empty() {
                     found.invalid(
@@ -284,11 +281,11 @@ impl Containers<'_> {
                         "subPathExpr and subPath are mutually exclusive",
                     );
                 }
-                relative_path(found, &path.field("subPathExpr"), expr);
+                relative_path(found, &at.field("subPathExpr"), expr);
             }
             let propagation = text(mount, "mountPropagation");
             if !propagation.is_empty() {
-                let at = path.field("mountPropagation");
+                let at = at.field("mountPropagation");
                 found.one_of(&at, propagation, &["Bidirectional", "HostToContainer", "None"]);
                 let is_privileged = flag(&c["securityContext"], "privileged");
                 if propagation == "Bidirectional" && !is_privileged {
@@ -298,7 +295,7 @@ impl Containers<'_> {
                     );
                 }
             }
-            read_only_below(found, &path.field("recursiveReadOnly"), mount);
+            read_only_below(found, &at.field("recursiveReadOnly"), mount);
         }
     }
 
@@ -427,14 +424,14 @@ fn http_get(found: &mut Findings, path: &Path<'_>, get: &Value) {
     port_of(found, &path.field("port"), &get["port"]);
     found.one_of(&path.field("scheme"), text(get, "scheme"), &["HTTP", "HTTPS"]);
     let at = path.field("httpHeaders");
-    for (i, header) in list(get, "httpHeaders").iter().enumerate() {
+    for header in list(get, "httpHeaders") {
         let name = text(header, "name");
         let fits = !name.is_empty()
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.!#$%&'*+^`|~".contains(&b));
         if !fits {
             let why = "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used \
                        for validation is '[-A-Za-z0-9]+')";
-            found.invalid(&at.index(i).field("name"), name, why);
+            found.invalid(&at, name, why);
         }
     }
 }

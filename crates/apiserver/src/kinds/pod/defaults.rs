@@ -68,6 +68,7 @@ fn container(c: &mut Value) {
             probe(p);
         }
     }
+    drop_stop_signal(c);
     if let Some(lifecycle) = given_mut(c, "lifecycle") {
         for name in ["postStart", "preStop"] {
             if let Some(get) = given_mut(lifecycle, name).and_then(|h| given_mut(h, "httpGet")) {
@@ -236,5 +237,13 @@ mod tests {
         ] {
             assert_eq!(pull_policy(image), policy, "{image}");
         }
+    }
+}
+
+/// Signals of one's own are not there yet: the field is dropped, and a lifecycle that has nothing else with it.
+fn drop_stop_signal(c: &mut Value) {
+    let Some(lifecycle) = c.get_mut("lifecycle").and_then(Value::as_object_mut) else { return };
+    if lifecycle.remove("stopSignal").is_some() && lifecycle.is_empty() {
+        c.as_object_mut().map(|c| c.remove("lifecycle"));
     }
 }

@@ -57,6 +57,8 @@ fn env_source(found: &mut Findings, path: &Path<'_>, one: &Value, from: &Value) 
         let Some(key) = given(from, name) else { continue };
         count += 1;
         let at = path.field(name);
+        let source = text(key, "name");
+        found.faults(&at.field("name"), source, names::subdomain(source));
         match text(key, "key") {
             "" => found.required(&at.field("key"), ""),
             key => found.faults(&at.field("key"), key, names::config_key(key)),
@@ -175,14 +177,16 @@ pub(super) fn env_from(found: &mut Findings, path: &Path<'_>, c: &Value) {
         for name in ["configMapRef", "secretRef"] {
             let Some(source) = given(one, name) else { continue };
             count += 1;
-            if text(source, "name").is_empty() {
-                found.required(&path.field(name).field("name"), "");
+            match text(source, "name") {
+                "" => found.required(&path.field(name).field("name"), ""),
+                source => found.faults(&path.field(name).field("name"), source, names::subdomain(source)),
             }
         }
+        // What is wrong with a source as a whole is said of the list.
         match count {
-            0 => found.invalid(&path, "", "must specify one of: `configMapRef` or `secretRef`"),
+            0 => found.invalid(&at, "", "must specify one of: `configMapRef` or `secretRef`"),
             1 => {}
-            _ => found.invalid(&path, "", "may not have more than one field specified at a time"),
+            _ => found.invalid(&at, "", "may not have more than one field specified at a time"),
         }
     }
 }

@@ -123,7 +123,8 @@ fn pod_term(found: &mut Findings, path: &Path<'_>, term: &Value) {
             names::selector(found, &path.field(name), selector);
         }
     }
-    let at = path.field("namespaces");
+    // Upstream spells it so.
+    let at = path.field("namespace");
     for namespace in list(term, "namespaces") {
         let namespace = namespace.as_str().unwrap_or_default();
         found.faults(&at, namespace, names::label(namespace));
@@ -132,14 +133,12 @@ fn pod_term(found: &mut Findings, path: &Path<'_>, term: &Value) {
     let key = text(term, "topologyKey");
     if key.is_empty() {
         found.required(&path.field("topologyKey"), "can not be empty");
-    } else {
-        found.faults(&path.field("topologyKey"), key, names::qualified(key));
     }
+    found.faults(&path.field("topologyKey"), key, names::qualified(key));
 }
 
 /// Keys whose values the pod's own labels give to the selector.
 fn label_keys(found: &mut Findings, path: &Path<'_>, term: &Value) {
-    let matched = list(term, "matchLabelKeys");
     for name in ["matchLabelKeys", "mismatchLabelKeys"] {
         let at = path.field(name);
         if !list(term, name).is_empty() && given(term, "labelSelector").is_none() {
@@ -151,8 +150,8 @@ fn label_keys(found: &mut Findings, path: &Path<'_>, term: &Value) {
             found.faults(&at.index(i), key, names::qualified(key));
         }
     }
-    let at = path.field("mismatchLabelKeys");
-    for (i, key) in list(term, "mismatchLabelKeys").iter().enumerate().filter(|(_, k)| matched.contains(k)) {
+    let (at, others) = (path.field("matchLabelKeys"), list(term, "mismatchLabelKeys"));
+    for (i, key) in list(term, "matchLabelKeys").iter().enumerate().filter(|(_, k)| others.contains(k)) {
         found.invalid(&at.index(i), key.clone(), "exists in both matchLabelKeys and mismatchLabelKeys");
     }
 }

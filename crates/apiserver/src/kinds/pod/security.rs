@@ -22,9 +22,6 @@ fn profile(found: &mut Findings, path: &Path<'_>, v: &Value, name: &str, what: &
     match kind {
         "Localhost" if what == "AppArmor" && local.trim() != local => {
             found.invalid(&at.field("localhostProfile"), local, "must not be padded with whitespace");
-            if local.trim().is_empty() {
-                found.required(&at.field("localhostProfile"), "must be set when AppArmor type is Localhost");
-            }
         }
         "Localhost" if local.is_empty() => {
             found.required(
@@ -81,7 +78,7 @@ pub(super) fn pod(found: &mut Findings, path: &Path<'_>, spec: &Value) {
     }
     let policy = text(context, "seLinuxChangePolicy");
     if !policy.is_empty() {
-        found.one_of(&at.field("seLinuxChangePolicy"), policy, &["MountOption", "Recursive"]);
+        found.one_of(&at.field("seLinuxChangePolicy"), policy, &["Recursive"]);
     }
 }
 
@@ -89,7 +86,7 @@ pub(super) fn pod(found: &mut Findings, path: &Path<'_>, spec: &Value) {
 fn users(found: &mut Findings, path: &Path<'_>, spec: &Value) {
     if spec.get("hostUsers") == Some(&Value::Bool(false)) {
         for name in ["hostNetwork", "hostPID", "hostIPC"].into_iter().filter(|name| flag(spec, name)) {
-            found.forbidden(&path.field(name), "when `pod.Spec.HostUsers` is false");
+            found.forbidden(&path.field(name), "when `hostUsers` is false");
         }
         return;
     }

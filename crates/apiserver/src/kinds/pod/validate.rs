@@ -60,9 +60,9 @@ fn gates_and_node(found: &mut Findings, spec: &Value) {
 
 /// A pod template.
 pub(in super::super) fn template(found: &mut Findings, path: &Path<'_>, template: &Value) {
-    names::labels(found, &path.field("metadata"), &template["metadata"], "labels");
-    let at = path.field("metadata");
-    let annotations = at.field("annotations");
+    // Upstream leaves `metadata` out of the path.
+    names::labels(found, path, &template["metadata"], "labels");
+    let annotations = path.field("annotations");
     for (key, _) in super::super::check::entries(&template["metadata"], "annotations") {
         found.faults(&annotations, key, names::qualified(&key.to_lowercase()));
     }
@@ -89,7 +89,6 @@ pub(in super::super) fn spec(found: &mut Findings, path: &Path<'_>, spec: &Value
     policies(found, path, spec);
     names::labels(found, path, spec, "nodeSelector");
     security::pod(found, path, spec);
-    pull_secrets(found, path, spec);
     placing::affinity(found, path, spec);
     dns_config(found, path, spec);
     gates(found, path, spec);
@@ -159,16 +158,6 @@ fn policies(found: &mut Findings, path: &Path<'_>, spec: &Value) {
         found.required(&path.field("dnsPolicy"), "");
     } else if !DNS.contains(&dns) {
         found.not_supported(&path.field("dnsPolicy"), dns, &SHOWN);
-    }
-}
-
-fn pull_secrets(found: &mut Findings, path: &Path<'_>, spec: &Value) {
-    let at = path.field("imagePullSecrets");
-    for (i, secret) in list(spec, "imagePullSecrets").iter().enumerate() {
-        let name = text(secret, "name");
-        if !name.is_empty() && !names::subdomain(name).is_empty() {
-            found.faults(&at.index(i).field("name"), name, names::subdomain(name));
-        }
     }
 }
 
@@ -256,6 +245,7 @@ fn identity(found: &mut Findings, path: &Path<'_>, spec: &Value) {
     check("nodeName", names::subdomain);
     check("hostname", names::label);
     check("subdomain", names::label);
+    check("hostnameOverride", names::subdomain);
     if let Some(n) = int(spec, "activeDeadlineSeconds").filter(|n| !(1..=i64::from(i32::MAX)).contains(n)) {
         found.invalid(&path.field("activeDeadlineSeconds"), n, "must be between 1 and 2147483647, inclusive");
     }

@@ -39,7 +39,8 @@ fn source<'a>(found: &mut Findings, path: &Path<'_>, volume: &'a Value) -> &'a s
         if kind == "name" || source.is_null() {
             continue;
         }
-        let at = path.field(kind);
+        // Upstream's name of one of them differs from the field's.
+        let at = path.field(if kind == "gcePersistentDisk" { "persistentDisk" } else { kind });
         if !first.is_empty() {
             found.forbidden(&at, "may not specify more than 1 volume type");
             continue;
@@ -83,7 +84,7 @@ fn one(found: &mut Findings, path: &Path<'_>, kind: &str, source: &Value) {
         "nfs" => {
             needs("server");
             needs("path");
-            if !text(source, "path").is_empty() && !text(source, "path").starts_with('/') {
+            if !text(source, "path").starts_with('/') {
                 found.invalid(&path.field("path"), text(source, "path"), "must be an absolute path");
             }
         }
@@ -100,8 +101,9 @@ fn one(found: &mut Findings, path: &Path<'_>, kind: &str, source: &Value) {
             }
         }
         "gcePersistentDisk" => needs("pdName"),
+        "fc" => fibre(found, path, source),
         "awsElasticBlockStore" | "cinder" => needs("volumeID"),
-        "azureDisk" => ["diskName", "diskURI"].into_iter().for_each(needs),
+        "azureDisk" => azure(found, path, source),
         "azureFile" => ["secretName", "shareName"].into_iter().for_each(needs),
         "glusterfs" => ["endpoints", "path"].into_iter().for_each(needs),
         "photonPersistentDisk" => needs("pdID"),
@@ -110,6 +112,40 @@ fn one(found: &mut Findings, path: &Path<'_>, kind: &str, source: &Value) {
         "cephfs" if list(source, "monitors").is_empty() => found.required(&path.field("monitors"), ""),
         "flexVolume" => needs("driver"),
         "gitRepo" => needs("repository"),
+        _ => {}
+    }
+}
+
+fn fibre(found: &mut Findings, path: &Path<'_>, source: &Value) {
+    let (names, ids) = (list(source, "targetWWNs"), list(source, "wwids"));
+    if names.is_empty() == ids.is_empty() {
+        let why = "must specify either targetWWNs or wwids, but not both";
+        match names.is_empty() {
+            true => found.required(&path.field("targetWWNs"), why),
+            false => found.invalid(&path.field("targetWWNs"), source["targetWWNs"].clone(), why),
+        }
+    } else if !names.is_empty() && given(source, "lun").is_none() {
+        found.required(&path.field("lun"), "lun is required if targetWWNs is specified");
+    }
+}
+
+fn azure(found: &mut Findings, path: &Path<'_>, source: &Value) {
+    for name in ["diskName", "diskURI"].into_iter().filter(|name| text(source, name).is_empty()) {
+        found.required(&path.field(name), "");
+    }
+    let uri = text(source, "diskURI");
+    match text(source, "kind") {
+        "Managed" if !uri.starts_with("/subscriptions") => found.not_supported(
+            &path.field("diskURI"),
+            uri,
+            &["/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}"],
+        ),
+        "Managed" => {}
+        _ if !uri.starts_with("https://") => found.not_supported(
+            &path.field("diskURI"),
+            uri,
+            &["https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd"],
+        ),
         _ => {}
     }
 }
@@ -161,53 +197,50 @@ fn item_path(found: &mut Findings, path: &Path<'_>, item: &Value) {
 }
 
 fn downward(found: &mut Findings, path: &Path<'_>, source: &Value) {
-    let at = path.field("items");
-    for (i, item) in list(source, "items").iter().enumerate() {
-        let path = at.index(i);
-        item_path(found, &path, item);
+    // Upstream names the source, not the item.
+    for item in list(source, "items") {
+        item_path(found, path, item);
         match (given(item, "fieldRef"), given(item, "resourceFieldRef")) {
             (Some(_), Some(_)) => found.invalid(
-                &path,
+                path,
                 "resource",
                 "fieldRef and resourceFieldRef can not be specified simultaneously",
             ),
             (Some(field), None) => pod_field(found, &path.field("fieldRef"), field, &FIELDS),
             (None, Some(field)) => resource_field(found, &path.field("resourceFieldRef"), field, true),
-            (None, None) => found.required(&path, "one of fieldRef and resourceFieldRef is required"),
+            (None, None) => found.required(path, "one of fieldRef and resourceFieldRef is required"),
         }
-        mode(found, &path, item, "mode");
+        mode(found, path, item, "mode");
     }
 }
 
 fn projected(found: &mut Findings, path: &Path<'_>, source: &Value) {
     mode(found, path, source, "defaultMode");
-    let at = path.field("sources");
+    let (whole, at) = (path, path.field("sources"));
     let mut paths = std::collections::BTreeSet::new();
     for (i, one) in list(source, "sources").iter().enumerate() {
         let path = at.index(i);
         let kinds: Vec<(&String, &Value)> =
             one.as_object().into_iter().flatten().filter(|(_, v)| !v.is_null()).collect();
-        if kinds.is_empty() {
-            found.required(&path, "must specify at least one volume type");
-        }
         for (n, (kind, source)) in kinds.into_iter().enumerate() {
             let at = path.field(kind);
             if n > 0 {
-                found.forbidden(&at, "may not specify more than 1 volume type per source");
+                found.forbidden(&path, "may not specify more than 1 volume type per source");
                 continue;
             }
-            projection(found, &at, kind, source);
+            projection(found, whole, &at, kind, source);
             for item in list(source, "items") {
                 let to = text(item, "path");
                 if !to.is_empty() && !paths.insert(to.to_owned()) {
-                    found.invalid(&at, source.clone(), "conflicting duplicate paths");
+                    found.invalid(whole, text(source, "name"), "conflicting duplicate paths");
                 }
             }
         }
     }
 }
 
-fn projection(found: &mut Findings, path: &Path<'_>, kind: &str, source: &Value) {
+/// `whole` is the volume's source, in whose name upstream speaks of the path of a token.
+fn projection(found: &mut Findings, whole: &Path<'_>, path: &Path<'_>, kind: &str, source: &Value) {
     match kind {
         "secret" | "configMap" => {
             if text(source, "name").is_empty() {
@@ -216,7 +249,7 @@ fn projection(found: &mut Findings, path: &Path<'_>, kind: &str, source: &Value)
             items(found, path, source);
         }
         "downwardAPI" => downward(found, path, source),
-        "serviceAccountToken" => token(found, path, source),
+        "serviceAccountToken" => token(found, whole, path, source),
         "clusterTrustBundle" => {
             let has_name = given(source, "name").is_some();
             if has_name == given(source, "signerName").is_some() {
@@ -228,7 +261,7 @@ fn projection(found: &mut Findings, path: &Path<'_>, kind: &str, source: &Value)
     }
 }
 
-fn token(found: &mut Findings, path: &Path<'_>, source: &Value) {
+fn token(found: &mut Findings, whole: &Path<'_>, path: &Path<'_>, source: &Value) {
     let at = path.field("expirationSeconds");
     let secs = int(source, "expirationSeconds").unwrap_or(3600);
     if secs < 600 {
@@ -237,11 +270,7 @@ fn token(found: &mut Findings, path: &Path<'_>, source: &Value) {
     if secs > 1 << 32 {
         found.invalid(&at, secs, "may not specify a duration larger than 2^32 seconds");
     }
-    if text(source, "path").is_empty() {
-        found.required(&path.field("path"), "");
-    } else {
-        item_path(found, path, source);
-    }
+    item_path(found, whole, source);
 }
 
 /// The driver of a CSI volume, also of a persistent one.

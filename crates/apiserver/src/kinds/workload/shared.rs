@@ -39,7 +39,9 @@ pub(super) fn template(found: &mut Findings, spec: &Value) {
     if selector.is_null() {
         mismatch(found, labels);
     } else if !names::is_empty_selector(selector) {
-        match names::selects(selector, labels) {
+        let mut faults = Findings::default();
+        names::selector(&mut faults, &Path::Root("spec.selector"), selector);
+        match names::selects(selector, labels).filter(|_| faults.is_empty()) {
             Some(true) => {}
             Some(false) => mismatch(found, labels),
             None => found.invalid(&Path::Root("spec.selector"), selector.clone(), "invalid label selector"),

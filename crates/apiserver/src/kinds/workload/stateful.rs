@@ -122,7 +122,10 @@ fn stateful_set(found: &mut Findings, spec: &Value) {
     }
     selector_and_template(found, &with_claims(spec), Words { name: "statefulset" });
     always_restarts(found, spec);
-    found.non_negative(&path, spec, "revisionHistoryLimit");
+    let claims = path.field("volumeClaimTemplates");
+    for (i, claim) in list(spec, "volumeClaimTemplates").iter().enumerate() {
+        super::super::storage::claim_spec(found, &claims.index(i).field("spec"), &claim["spec"]);
+    }
 }
 
 /// The spec with the volumes that its pods will have of its claims.

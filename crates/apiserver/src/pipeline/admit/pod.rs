@@ -136,6 +136,14 @@ fn priority(server: &ApiServer, served: &Served, pod: &mut Value) -> Outcome<()>
             pod["spec"]["priority"], class.value
         )));
     }
+    let preemption = spec_text(pod, "preemptionPolicy");
+    if !preemption.is_empty() && preemption != class.preemption {
+        return Err(refused(&format!(
+            "the string value of PreemptionPolicy ({preemption}) must not be provided in pod spec; priority admission \
+             controller computed {} from the given PriorityClass name",
+            class.preemption
+        )));
+    }
     let spec = &mut pod["spec"];
     if !class.name.is_empty() {
         spec["priorityClassName"] = json!(class.name);
