@@ -169,7 +169,7 @@ impl Addresses {
 fn own(server: &ApiServer, object: &Value) -> Outcome<Taken> {
     let text = |k: &str| object["metadata"][k].as_str().unwrap_or_default();
     let key = store::Key::new("services", text("namespace"), text("name"));
-    let Some(found) = server.store.get(&key).filter(|s| *s.row.uid == *text("uid")) else {
+    let Some(found) = server.store.get(&key).filter(|s| s.row.uid == *text("uid")) else {
         return Ok(Taken::default());
     };
     let old = stored::decode(&found)?;

@@ -113,18 +113,14 @@ pub(crate) fn pack(plain: &[u8]) -> Body {
 /// The index row of an object.
 pub(crate) fn row(served: &Served, object: &Value) -> Row {
     let facts = served.facts;
-    let fields = facts.selectable.iter().filter_map(|name| {
-        let value = (facts.field)(object, name);
-        (!value.is_empty()).then(|| (Box::from(*name), value.into_boxed_str()))
-    });
+    let values: Vec<(&str, String)> =
+        facts.selectable.iter().map(|name| (*name, (facts.field)(object, name))).collect();
+    let fields =
+        values.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (*name, value.as_str()));
     let metadata = &object["metadata"];
     let labels = metadata["labels"].as_object().into_iter().flatten();
-    let labels = labels.filter_map(|(k, v)| Some((k.as_str().into(), v.as_str()?.into())));
-    Row {
-        uid: metadata["uid"].as_str().unwrap_or_default().into(),
-        labels: labels.collect(),
-        fields: fields.collect(),
-    }
+    let labels = labels.filter_map(|(k, v)| Some((k.as_str(), v.as_str()?)));
+    Row::new(metadata["uid"].as_str().unwrap_or_default(), labels, fields)
 }
 
 /// Makes index rows when the store is rebuilt from disk; give it to [`store::Store::open`].

@@ -10,33 +10,31 @@ use crate::{Event, Revision, Stored};
 pub struct Window {
     /// Most events kept.
     pub events_max: usize,
-    /// Most bytes kept alive by events, both versions of each counted.
+    /// Most bytes that nothing but events keeps alive.
     pub bytes_max: usize,
 }
 
 impl Default for Window {
     fn default() -> Window {
-        Window { events_max: 100_000, bytes_max: 64 << 20 }
+        Window { events_max: 100_000, bytes_max: 32 << 20 }
     }
 }
 
 /// Bytes of a version beside its body and row: map entry, allocations, counters.
-const VERSION_OVERHEAD_BYTES: usize = 160;
+const VERSION_OVERHEAD_BYTES: usize = 320;
+/// Bytes of an event beside the versions it keeps alive.
+const EVENT_OVERHEAD_BYTES: usize = 96;
 
-/// Bytes that one version occupies, about.
+/// Bytes that one version occupies, about; texts that it has in common with others are left out.
 pub(crate) fn weight(stored: &Stored) -> usize {
-    let pairs =
-        |pairs: &[(Box<str>, Box<str>)]| pairs.iter().map(|(k, v)| 32 + k.len() + v.len()).sum::<usize>();
-    VERSION_OVERHEAD_BYTES
-        + stored.body.packed().len()
-        + stored.key.name.len()
-        + stored.row.uid.len()
-        + pairs(&stored.row.labels)
-        + pairs(&stored.row.fields)
+    VERSION_OVERHEAD_BYTES + stored.body.packed().len() + stored.key.name.len() + stored.row.weight()
 }
 
+/// Bytes that an event alone keeps alive: the version it replaced, and the last state of what it deleted. The version it made is
+/// live, or else the one that a later event replaced.
 fn event_weight(event: &Event) -> usize {
-    weight(&event.after) + event.before.as_deref().map_or(0, weight)
+    let last = if event.is_delete { weight(&event.after) } else { 0 };
+    EVENT_OVERHEAD_BYTES + event.before.as_deref().map_or(0, weight) + last
 }
 
 /// Events in order, oldest first.

@@ -18,6 +18,7 @@ mod history;
 mod list;
 mod mvcc;
 mod restore;
+mod row;
 mod table;
 mod types;
 
@@ -26,4 +27,5 @@ pub use history::Window;
 pub use list::{Filter, Page};
 pub use mvcc::{Mvcc, Published, Ready, Rejected, Stats, Tail, Unavailable};
 pub use restore::{Record, Restore, RestoreError};
-pub use types::{Event, Expect, Key, KeyRange, Op, Revision, Row, Stored};
+pub use row::{Pairs, Row, Uid};
+pub use types::{Event, Expect, Key, KeyRange, Op, Revision, Stored};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::history::History;
 use crate::list::{self, Filter, Page};
+use crate::row::Common;
 use crate::table::{Local, Table};
 use crate::{Event, Expect, Key, KeyRange, Op, Revision, Row, Stored, Window};
 
@@ -72,7 +73,7 @@ pub struct Stats {
     pub object_bytes: usize,
     /// Events in the window.
     pub history_events: usize,
-    /// Bytes that they keep alive, at most.
+    /// Bytes that nothing else keeps alive, about.
     pub history_bytes: usize,
 }
 
@@ -86,6 +87,8 @@ pub struct Mvcc {
     /// Proposed but not yet durable, by key; `None` is a deletion.
     overlay: BTreeMap<Key, (Revision, Option<Arc<Stored>>)>,
     in_flight: VecDeque<Arc<Event>>,
+    /// What index rows have in common.
+    common: Common,
     /// Where the history began when this state was made: earlier events of any resource are unknown.
     base: Revision,
 }
@@ -103,6 +106,7 @@ impl Mvcc {
             head: floor,
             overlay: BTreeMap::new(),
             in_flight: VecDeque::new(),
+            common: Common::default(),
             base: floor,
         }
     }
@@ -141,7 +145,8 @@ impl Mvcc {
     }
 
     fn accept_put(&mut self, op: Op, before: Option<Arc<Stored>>) -> Arc<Event> {
-        let Op::Put { key, row, body, .. } = op else { unreachable!("the caller matched a put") };
+        let Op::Put { key, mut row, body, .. } = op else { unreachable!("the caller matched a put") };
+        self.share(&mut row, before.as_deref());
         let key = before.as_ref().map_or_else(|| self.interned(key), |b| b.key.clone());
         self.accept(key, row, body, before, false)
     }
@@ -174,6 +179,11 @@ impl Mvcc {
     pub(crate) fn interned(&self, key: Key) -> Key {
         let Some(table) = self.tables.get(&key.resource) else { return key };
         Key { resource: table.resource.clone(), namespace: table.interned(&key.namespace), name: key.name }
+    }
+
+    /// The same row made of texts that the version before and other objects already hold.
+    pub(crate) fn share(&mut self, row: &mut Row, before: Option<&Stored>) {
+        row.share(before.map(|b| &b.row), &mut self.common);
     }
 
     /// The newest revision given out, durable or not.

@@ -87,10 +87,11 @@ impl Restore {
             record.body.or_else(|| before.as_ref().filter(|_| record.is_delete).map(|b| b.body.clone()));
         let body = body.ok_or(senseless)?;
         let key = before.as_ref().map_or_else(|| self.mvcc.interned(record.key), |b| b.key.clone());
-        let row = match &before {
+        let mut row = match &before {
             Some(before) if record.is_delete => before.row.clone(),
             _ => row(&key, &body),
         };
+        self.mvcc.share(&mut row, before.as_deref());
         let after = Arc::new(Stored { key, revision: found, row, body });
         let event = Arc::new(Event { revision: found, before, after, is_delete: record.is_delete });
         if in_window {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::Body;
+use crate::{Body, Row};
 
 /// Version of the whole store; every change of one object takes the next one. Zero is "before everything".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,17 +46,6 @@ impl KeyRange {
     pub fn contains(&self, key: &Key) -> bool {
         self.resource == key.resource && self.namespace.as_ref().is_none_or(|ns| *ns == key.namespace)
     }
-}
-
-/// What lists and watches select by, held beside the bytes so that no body is decoded to be skipped.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Row {
-    /// Identity over time.
-    pub uid: Box<str>,
-    /// Labels in key order.
-    pub labels: Box<[(Box<str>, Box<str>)]>,
-    /// Selectable fields beyond name and namespace, such as `spec.nodeName`; unset ones are left out.
-    pub fields: Box<[(Box<str>, Box<str>)]>,
 }
 
 /// One version of an object.

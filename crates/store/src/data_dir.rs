@@ -1,5 +1,6 @@
 //! The data directory: who may use it, which format it has, where the store's file lies.
 
+use std::cmp::Ordering;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -103,24 +104,29 @@ pub fn open_dir(dir: &DataDir, project: Arc<dyn Project>, limits: Limits) -> Res
     Store::open(Box::new(dir.engine()?), project, limits)
 }
 
-/// Reads the format record, or writes it for a directory without data.
+/// Reads the format record; writes the present one for a directory without data, or with data of an older format.
 fn check_format(file: &Path, has_data: bool) -> Result<(), Error> {
     let corrupt = |why: &str| Error::Corrupt {
         what: file.display().to_string(),
         why: why.to_owned(),
         remedy: format!("If the data beside it is of this release, write {FORMAT} into it"),
     };
+    let write = || {
+        let written = write_durably(file, &format!("{FORMAT}\n"));
+        written.map_err(Error::io(format!("write {}", file.display())))
+    };
     match fs::read_to_string(file) {
         Ok(text) => {
             let found: u64 = text.trim().parse().map_err(|_| corrupt("it is no number"))?;
-            if found > FORMAT {
-                return Err(Error::TooNew { file: file.to_owned(), found, known: FORMAT });
+            match found.cmp(&FORMAT) {
+                Ordering::Greater => Err(Error::TooNew { file: file.to_owned(), found, known: FORMAT }),
+                Ordering::Equal => Ok(()),
+                // Before the first record of the new form, so that an older release refuses what it could not read.
+                Ordering::Less => write(),
             }
-            Ok(())
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound && has_data => Err(corrupt("it is missing")),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => write_durably(file, &format!("{FORMAT}\n"))
-            .map_err(Error::io(format!("write {}", file.display()))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => write(),
         Err(e) => Err(Error::io(format!("read {}", file.display()))(e)),
     }
 }

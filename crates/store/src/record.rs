@@ -2,7 +2,6 @@
 //!
 //! The engine below checks its pages only after a crash; the checksum here finds what rotted in between.
 
-use bytes::Bytes;
 use store_mvcc::{Body, Key, Record, Revision};
 
 const DELETE: u8 = 1;
@@ -10,7 +9,7 @@ const HAS_BODY: u8 = 2;
 
 /// The bytes of a record; its revision is the key it is stored under.
 pub(crate) fn encode(record: &Record) -> Vec<u8> {
-    let body = record.body.as_ref().map_or(&[][..], |b| b.packed());
+    let body = record.body.as_ref().map_or(&[][..], Body::packed);
     let key = &record.key;
     let mut out =
         Vec::with_capacity(7 + key.resource.len() + key.namespace.len() + key.name.len() + body.len());
@@ -43,7 +42,7 @@ pub(crate) fn decode(revision: Revision, bytes: &[u8]) -> Option<Record> {
         std::str::from_utf8(text).ok()
     };
     let key = Key::new(part()?, part()?, part()?);
-    let body = (flags & HAS_BODY != 0).then(|| Body::from_packed(Bytes::copy_from_slice(rest)));
+    let body = (flags & HAS_BODY != 0).then(|| Body::from_packed(rest));
     (flags <= (DELETE | HAS_BODY)).then_some(Record { revision, key, is_delete: flags & DELETE != 0, body })
 }
 

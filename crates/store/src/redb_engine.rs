@@ -19,8 +19,11 @@ use crate::record::{decode, encode};
 const LOG: TableDefinition<'static, u64, &'static [u8]> = TableDefinition::new("log");
 const META: TableDefinition<'static, &'static str, u64> = TableDefinition::new("meta");
 
-/// The format of the records; greater ones are refused.
-pub(crate) const FORMAT: u64 = 1;
+/// The format of the records; greater ones are refused, lesser ones are read and written on in this one.
+///
+/// - 1: bodies plain, or compressed on their own.
+/// - 2: bodies may refer to a dictionary of the program.
+pub(crate) const FORMAT: u64 = 2;
 /// Pages that redb keeps in memory; reads are served from the store's own memory, so it needs few.
 const CACHE_BYTES: usize = 16 << 20;
 
@@ -84,7 +87,7 @@ impl RedbEngine {
             let (format, last) = {
                 let mut meta = txn.open_table(META)?;
                 let found = meta.get("format")?.map(|v| v.value());
-                if found.is_none() {
+                if found.is_none_or(|found| found < FORMAT) {
                     meta.insert("format", FORMAT)?;
                 }
                 let floor = meta.get("floor")?.map_or(0, |v| v.value());
@@ -92,7 +95,7 @@ impl RedbEngine {
                 let last = log.last()?.map_or(0, |(k, _)| k.value());
                 (found, Revision(last.max(floor)))
             };
-            if format.is_none() {
+            if format.is_none_or(|found| found < FORMAT) {
                 txn.commit()?;
             } else {
                 txn.abort()?;
@@ -293,5 +296,59 @@ impl Engine for RedbEngine {
             record.map(Some).ok_or_else(|| StorageError::Corrupted(format!("record {revision}")).into())
         };
         run(self.db()?).map_err(|e| self.refused(e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use store_mvcc::{Body, Key};
+
+    use super::*;
+    use crate::SimDisk;
+
+    /// `{"a":"aaa…"}` as format 1 kept it.
+    const OLD_BODY: [u8; 22] =
+        [1, 59, 0, 0, 0, 127, 123, 34, 97, 34, 58, 34, 97, 1, 0, 28, 80, 97, 97, 97, 34, 125];
+
+    fn format(engine: &RedbEngine) -> u64 {
+        let txn = engine.db().unwrap().begin_read().unwrap();
+        txn.open_table(META).unwrap().get("format").unwrap().unwrap().value()
+    }
+
+    #[test]
+    fn a_file_of_the_first_format_is_read_and_written_on() {
+        let disk = SimDisk::new(1);
+        let record = |n: u64, body: Body| Record {
+            revision: Revision(n),
+            key: Key::new("pods", "shop", &n.to_string()),
+            is_delete: false,
+            body: Some(body),
+        };
+        let plain = format!("{{\"a\":\"{}\"}}", "a".repeat(51));
+        let old = Body::from_packed(&OLD_BODY);
+        assert_eq!(old.unpack().unwrap(), plain);
+        let mut engine = RedbEngine::open(disk.clone()).unwrap();
+        engine.append(&[record(1, old.clone())]).unwrap();
+        engine
+            .gather(|txn| txn.open_table(META)?.insert("format", 1).map(drop).map_err(redb::Error::from))
+            .unwrap();
+        engine.sync().unwrap();
+        assert_eq!(format(&engine), 1);
+        drop(engine);
+        let mut engine = RedbEngine::open(disk.clone()).unwrap();
+        assert_eq!(format(&engine), FORMAT, "an older release refuses it from now on");
+        let new = Body::pack(plain.as_bytes());
+        assert_ne!(new, old);
+        engine.append(&[record(2, new.clone())]).unwrap();
+        engine.sync().unwrap();
+        let mut bodies = Vec::new();
+        let mut keep = |item| {
+            if let Replayed::Record(record) = item {
+                bodies.extend(record.body);
+            }
+            Ok(())
+        };
+        engine.replay(&mut keep).unwrap();
+        assert_eq!(bodies, [old, new]);
     }
 }

@@ -228,7 +228,7 @@ fn budget(call: &Call, pod: &Stored) -> Outcome<Option<Value>> {
         let budget = stored::decode(item)?;
         let Ok(selector) = LabelSelector::deserialize(&budget["spec"]["selector"]) else { continue };
         let Ok(selector) = selector.selector() else { continue };
-        if selector.matches(&*pod.row.labels) && found.replace(budget).is_some() {
+        if selector.matches(pod.row.labels()) && found.replace(budget).is_some() {
             let message = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
             let status =
                 Status { status: "Failure".into(), message: message.into(), code: 500, ..Status::default() };

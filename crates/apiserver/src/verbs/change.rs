@@ -84,7 +84,7 @@ async fn run(
         let Some(current) = call.server.store.get(&key) else {
             return Err(not_found(&served.resource, how.name));
         };
-        if let Some(uid) = how.uid.filter(|uid| **uid != *current.row.uid) {
+        if let Some(uid) = how.uid.filter(|uid| current.row.uid != **uid) {
             return Err(precondition_uid(served, how.name, uid, &current));
         }
         let plain = stored::unpack(&current)?;

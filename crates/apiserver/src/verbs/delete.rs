@@ -230,7 +230,7 @@ pub(crate) async fn remove(
 }
 
 fn check_preconditions(served: &Served, name: &str, options: &Options, current: &Stored) -> Outcome<()> {
-    if !options.uid.is_empty() && options.uid != *current.row.uid {
+    if !options.uid.is_empty() && current.row.uid != *options.uid {
         let why = format!(
             "the UID in the precondition ({}) does not match the UID in record ({}). The object might have been deleted and \
              then recreated",

@@ -49,7 +49,7 @@ impl Filter {
 
     /// Whether an object is wanted.
     pub(crate) fn matches(&self, stored: &Stored) -> bool {
-        if !self.labels.matches(&*stored.row.labels) {
+        if !self.labels.matches(stored.row.labels()) {
             return false;
         }
         if self.fields.is_empty() {
@@ -101,7 +101,7 @@ fn check_label(requirement: &Requirement) -> Outcome<()> {
 }
 
 fn row_field<'a>(stored: &'a Stored, field: &str) -> &'a str {
-    stored.row.fields.iter().find(|(k, _)| &**k == field).map_or("", |(_, v)| v)
+    stored.row.field(field).unwrap_or_default()
 }
 
 fn check_field(served: &Served, field: &str) -> Outcome<()> {

@@ -155,7 +155,7 @@ fn endpoints(store: &Store, namespace: &str, name: &str, port: u16) -> Result<Ve
     let range =
         KeyRange { resource: "endpointslices.discovery.k8s.io".into(), namespace: Some(namespace.into()) };
     let of_service = |s: &store::Stored| {
-        s.row.labels.iter().any(|(k, v)| &**k == "kubernetes.io/service-name" && **v == *name)
+        s.row.labels().get("kubernetes.io/service-name") == Some(name)
     };
     let slices = store.list(&range, None, None, 0, Some(&of_service)).map_err(|e| e.to_string())?;
     let found: Vec<SocketAddr> = slices

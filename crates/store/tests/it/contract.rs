@@ -180,7 +180,7 @@ fn lists_filter_by_row_and_count_what_is_left() {
             let key = Key::new("pods", if n < 7 { "one" } else { "two" }, &format!("p{n}"));
             run(store.write(put(&key, &[n % 2], Expect::Absent))).unwrap();
         }
-        let odd = |s: &store::Stored| &*s.row.labels[0].1 == "1";
+        let odd = |s: &store::Stored| s.row.labels().get("first") == Some("1");
         let page = store.list(&range("pods", Some("one")), None, None, 2, Some(&odd)).unwrap();
         assert_eq!((page.items.len(), page.more, page.remaining), (2, true, None));
         let last = page.items.last().map(|s| s.key.clone());

@@ -46,10 +46,21 @@ fn a_newer_format_is_refused_by_name() {
     let temp = TempDir::new("newer");
     let data = DataDir::open(temp.path()).unwrap();
     drop(open(&data).unwrap());
-    fs::write(temp.path().join("store/format"), "2\n").unwrap();
+    fs::write(temp.path().join("store/format"), "3\n").unwrap();
     let refused = open(&data).map(|_| ()).unwrap_err();
-    assert!(matches!(refused, Error::TooNew { found: 2, known: 1, .. }), "{refused}");
+    assert!(matches!(refused, Error::TooNew { found: 3, known: 2, .. }), "{refused}");
     assert!(refused.to_string().contains("use the newer release"));
+}
+
+#[test]
+fn a_directory_of_an_older_format_says_the_present_one_once_it_was_opened() {
+    let temp = TempDir::new("older");
+    let data = DataDir::open(temp.path()).unwrap();
+    drop(open(&data).unwrap());
+    let format = temp.path().join("store/format");
+    fs::write(&format, "1\n").unwrap();
+    drop(open(&data).unwrap());
+    assert_eq!(fs::read_to_string(&format).unwrap(), "2\n");
 }
 
 #[test]

@@ -107,11 +107,7 @@ impl Project for FirstByte {
 
 pub(crate) fn row_of(key: &Key, body: &[u8]) -> Row {
     let first = body.first().copied().unwrap_or(0).to_string();
-    Row {
-        uid: format!("uid-{}", key.name).into(),
-        labels: [("first".into(), first.into())].into(),
-        fields: Box::default(),
-    }
+    Row::new(&format!("uid-{}", key.name), [("first", &*first)], [])
 }
 
 pub(crate) fn check_row(stored: &Stored) {

@@ -51,7 +51,7 @@ enum Mode {
 /// Refuses the deletion of a protected object.
 pub(super) fn delete(call: &Call, served: &Served, current: &Stored) -> Outcome<()> {
     let key = &*served.storage_key;
-    let label = current.row.labels.iter().find(|(k, _)| **k == *LABEL).map(|(_, v)| &**v);
+    let label = current.row.labels().get(LABEL);
     let server = &call.server;
     let is_known =
         key == "namespaces" || key == DEFINITIONS || WORKLOADS.contains(&key) || DOORS.contains(&key);

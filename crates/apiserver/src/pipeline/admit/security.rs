@@ -19,7 +19,7 @@ const PODS_MAX: usize = 3_000;
 /// The policy of a namespace; nothing when it asks for nothing. The stored labels decide that without a parse.
 fn policy(server: &ApiServer, namespace: &str) -> Outcome<Option<Policy>> {
     let Some(found) = server.store.get(&Key::new("namespaces", "", namespace)) else { return Ok(None) };
-    if !found.row.labels.iter().any(|(key, _)| key.starts_with(security::PREFIX)) {
+    if !found.row.labels().iter().any(|(key, _)| key.starts_with(security::PREFIX)) {
         return Ok(None);
     }
     let (policy, _) = Policy::of(&stored::decode(&found)?);
