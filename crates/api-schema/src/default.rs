@@ -17,25 +17,21 @@ fn walk(types: &Types, ty: TypeId, value: &mut Value) {
     match (types.get(ty), value) {
         (Type::Object(set), Value::Object(map)) => {
             for (name, field) in &set.fields {
-                let current = map.get_mut(name);
-                let unset = match &current {
+                // Few fields have one, and few of a kind's fields are there: neither is looked for among the other.
+                let Some(default) = &field.default else { continue };
+                let unset = match map.get(name) {
                     None => true,
                     Some(v) if v.is_null() => !field.nullable,
                     Some(v) => field.presence != Presence::Keep && is_zero(v),
                 };
-                match (&field.default, current, unset) {
-                    (Some(default), _, true) => {
-                        let mut filled = default.clone();
-                        walk(types, field.ty, &mut filled);
-                        map.insert(name.clone(), filled);
-                    }
-                    (_, Some(v), _) => walk(types, field.ty, v),
-                    _ => {}
+                if unset {
+                    map.insert(name.clone(), default.clone());
                 }
             }
-            if let Some(other) = set.other {
-                let listed = |name: &String| set.fields.contains_key(name);
-                map.iter_mut().filter(|(n, _)| !listed(n)).for_each(|(_, v)| walk(types, other, v));
+            for (name, v) in map.iter_mut() {
+                if let Some(below) = set.fields.get(name).map(|field| field.ty).or(set.other) {
+                    walk(types, below, v);
+                }
             }
         }
         (Type::Map { value, .. }, Value::Object(map)) => {

@@ -91,40 +91,37 @@ impl Walk<'_> {
         path: Option<&Path<'_>>,
     ) -> Result<(), TypeError> {
         let owner = set.message.as_deref().unwrap_or_default();
-        let mut failed = Ok(());
-        map.retain(|name, v| {
-            if failed.is_err() {
-                return true;
-            }
+        // Nearly always all fields stay: cheaper found out beforehand than by taking the map apart.
+        let mut gone = Vec::new();
+        for (name, v) in map.iter_mut() {
             let here = below(path, Step::Field(name));
-            let Some(field) = set.fields.get(name) else { return self.extra(set, v, &here, &mut failed) };
-            if v.is_null() {
-                return field.nullable;
+            let remains = match set.fields.get(name) {
+                None => self.extra(set, v, &here)?,
+                Some(field) if v.is_null() => field.nullable,
+                Some(field) => {
+                    self.value(field.ty, v, Some(&here), owner)?;
+                    stays(self.types, field, v)
+                }
+            };
+            if !remains {
+                gone.push(name.clone());
             }
-            failed = self.value(field.ty, v, Some(&here), owner);
-            stays(self.types, field, v)
-        });
-        failed?;
+        }
+        gone.iter().for_each(|name| drop(map.remove(name)));
         fill(self.types, set, map);
         Ok(())
     }
 
     /// A field that is not listed; true when it stays.
-    fn extra(
-        &mut self,
-        set: &FieldSet,
-        v: &mut Value,
-        path: &Path<'_>,
-        failed: &mut Result<(), TypeError>,
-    ) -> bool {
+    fn extra(&mut self, set: &FieldSet, v: &mut Value, path: &Path<'_>) -> Result<bool, TypeError> {
         if let Some(other) = set.other {
-            *failed = self.value(other, v, Some(path), "");
-            return true;
+            self.value(other, v, Some(path), "")?;
+            return Ok(true);
         }
         if !set.preserve_unknown && self.unknown == Unknown::Name {
             self.named.push(path.to_string());
         }
-        set.preserve_unknown
+        Ok(set.preserve_unknown)
     }
 }
 
@@ -277,11 +274,15 @@ fn fill(types: &Types, set: &FieldSet, map: &mut Map<String, Value>) {
 fn complete_type(types: &Types, ty: TypeId, v: &mut Value) {
     match (types.get(ty), v) {
         (Type::Object(set), Value::Object(map)) => {
-            map.retain(|name, v| {
-                let Some(field) = set.fields.get(name) else { return true };
+            let mut gone = Vec::new();
+            for (name, v) in map.iter_mut() {
+                let Some(field) = set.fields.get(name) else { continue };
                 complete_type(types, field.ty, v);
-                stays(types, field, v)
-            });
+                if !stays(types, field, v) {
+                    gone.push(name.clone());
+                }
+            }
+            gone.iter().for_each(|name| drop(map.remove(name)));
             fill(types, set, map);
         }
         (Type::Map { value, .. }, Value::Object(map)) => {

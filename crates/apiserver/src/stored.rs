@@ -9,6 +9,10 @@
 
 use std::sync::Arc;
 
+use api_patch::managed;
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use store::{Body, Key, Project, Revision, Row, Stored};
 
@@ -17,6 +21,10 @@ use crate::registry::{Registry, Served};
 
 /// Ends the head of a stored body.
 const METADATA: &[u8] = b"\"metadata\":{";
+/// Who owns which fields, of the metadata.
+const OWNERS: &str = "managedFields";
+/// What one of them owns.
+const FIELDS: &str = "fieldsV1";
 /// Head of the items of a built-in list, which carry neither kind nor version.
 pub(crate) const BARE_HEAD: &[u8] = b"{\"metadata\":{";
 
@@ -37,7 +45,10 @@ pub(crate) fn encode(object: &Value) -> Vec<u8> {
         if i > 0 {
             out.push(b',');
         }
-        write_entry(&mut out, key, value);
+        match value {
+            Value::Array(owners) if key == OWNERS => write_owners(&mut out, owners),
+            _ => write_entry(&mut out, key, value),
+        }
     }
     out.push(b'}');
     for (key, value) in object {
@@ -48,6 +59,37 @@ pub(crate) fn encode(object: &Value) -> Vec<u8> {
     }
     out.push(b'}');
     out
+}
+
+/// Writes `managedFields`, whose sets may be folded (see [`managed::unfold`]).
+fn write_owners(out: &mut Vec<u8>, owners: &[Value]) {
+    write_json(out, OWNERS);
+    out.extend_from_slice(b":[");
+    for (i, owner) in owners.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        let Value::Object(map) = owner else {
+            write_json(out, owner);
+            continue;
+        };
+        out.push(b'{');
+        for (i, (key, value)) in map.iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            match value {
+                Value::String(text) if key == FIELDS && managed::is_folded(value) => {
+                    write_json(out, FIELDS);
+                    out.push(b':');
+                    out.extend_from_slice(text.as_bytes());
+                }
+                _ => write_entry(out, key, value),
+            }
+        }
+        out.push(b'}');
+    }
+    out.push(b']');
 }
 
 fn write_entry(out: &mut Vec<u8>, key: &str, value: &Value) {
@@ -94,15 +136,118 @@ pub(crate) fn unpack(stored: &Stored) -> Outcome<bytes::Bytes> {
 
 /// The stored object as a tree, with its version.
 pub(crate) fn decode(stored: &Stored) -> Outcome<Value> {
-    decode_plain(stored, &unpack(stored)?)
+    let mut object = decode_folded(stored, &unpack(stored)?)?;
+    managed::unfold(&mut object);
+    Ok(object)
 }
 
-/// The same from bytes that were unpacked before.
-pub(crate) fn decode_plain(stored: &Stored, plain: &[u8]) -> Outcome<Value> {
-    let mut object: Value =
-        serde_json::from_slice(plain).map_err(|e| internal(format!("decode {:?}: {e}", stored.key)))?;
+/// The same from bytes that were unpacked before; `managedFields` stay folded (see [`managed::unfold`]), for whoever shows it to
+/// nobody but the stages of a write.
+pub(crate) fn decode_folded(stored: &Stored, plain: &[u8]) -> Outcome<Value> {
+    let read = || -> Result<Value, serde_json::Error> {
+        let mut reader = serde_json::Deserializer::from_slice(plain);
+        let object = Folded::Object.deserialize(&mut reader)?;
+        reader.end().map(|()| object)
+    };
+    let mut object = read().map_err(|e| internal(format!("decode {:?}: {e}", stored.key)))?;
     object["metadata"]["resourceVersion"] = Value::String(stored.revision.to_string());
     Ok(object)
+}
+
+/// Reads a stored body as a tree, but for the sets of `managedFields`, which stay texts.
+#[derive(Clone, Copy)]
+enum Folded {
+    Object,
+    Metadata,
+    Owners,
+    Owner,
+    Fields,
+}
+
+impl Folded {
+    /// How the value of a key is read; nothing when as a tree.
+    fn below(self, key: &str) -> Option<Folded> {
+        match (self, key) {
+            (Folded::Object, "metadata") => Some(Folded::Metadata),
+            (Folded::Metadata, OWNERS) => Some(Folded::Owners),
+            (Folded::Owner, FIELDS) => Some(Folded::Fields),
+            _ => None,
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Folded {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Value, D::Error> {
+        match self {
+            Folded::Object | Folded::Metadata | Folded::Owners | Folded::Owner => d.deserialize_any(self),
+            Folded::Fields => {
+                let text = <&RawValue>::deserialize(d)?.get();
+                if text.starts_with('{') {
+                    return Ok(Value::String(text.to_owned()));
+                }
+                serde_json::from_str(text).map_err(D::Error::custom)
+            }
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Folded {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a stored object")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, b: bool) -> Result<Value, E> {
+        Ok(Value::Bool(b))
+    }
+
+    fn visit_i64<E>(self, n: i64) -> Result<Value, E> {
+        Ok(n.into())
+    }
+
+    fn visit_u64<E>(self, n: u64) -> Result<Value, E> {
+        Ok(n.into())
+    }
+
+    fn visit_f64<E>(self, n: f64) -> Result<Value, E> {
+        Ok(n.into())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(text.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut out = Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            let value = match self.below(&key) {
+                Some(below) => entries.next_value_seed(below)?,
+                None => entries.next_value()?,
+            };
+            out.insert(key, value);
+        }
+        Ok(Value::Object(out))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut out = Vec::new();
+        loop {
+            let item = match self {
+                Folded::Owners => items.next_element_seed(Folded::Owner)?,
+                _ => items.next_element()?,
+            };
+            let Some(item) = item else { break };
+            out.push(item);
+        }
+        Ok(Value::Array(out))
+    }
 }
 
 /// A packed body.
@@ -168,6 +313,31 @@ mod tests {
             read,
             json!({"binaryData": {"metadata": "x"}, "metadata": {"name": "a", "resourceVersion": "9"}, "data": {"k": "v"}})
         );
+    }
+
+    #[test]
+    fn a_folded_object_is_encoded_as_the_unfolded_one() {
+        let fields = json!({"f:metadata": {"f:labels": {".": {}, "k:{\"a\":\"é\"}": {}}}, "f:spec": {}});
+        let owners = json!([{"manager": "a", "fieldsV1": fields, "time": "t"}, {"manager": "b"}]);
+        let object = json!({"kind": "X", "apiVersion": "v1", "metadata": {"managedFields": owners, "name": "a"}, "spec": {"metadata": {"managedFields": [{"fieldsV1": "{}"}]}}});
+        let plain = encode(&object);
+        let body = Body::pack(&plain);
+        let stored = Stored { key: Key::new("x", "", "a"), revision: Revision(1), row: Row::default(), body };
+        let mut folded = decode_folded(&stored, &plain).unwrap();
+        assert_eq!(folded["metadata"]["managedFields"][0]["fieldsV1"], fields.to_string());
+        assert_eq!(encode(&folded), plain);
+        managed::unfold(&mut folded);
+        assert_eq!(folded["metadata"]["managedFields"], owners);
+        assert_eq!(decode(&stored).unwrap(), folded);
+    }
+
+    #[test]
+    fn a_text_that_is_no_set_is_encoded_as_the_text_it_is() {
+        for text in ["{", "{}}", "x", "{\"a\":1},\"name\":\"b\"", ""] {
+            let object = json!({"kind": "X", "apiVersion": "v1", "metadata": {"managedFields": [{"fieldsV1": text}], "name": "a"}});
+            let read: Value = serde_json::from_slice(&encode(&object)).unwrap();
+            assert_eq!(read, object);
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use stdx::Env;
 use tokio::sync::watch;
 use view::board::{Change, Tick};
 
+use crate::demand::Demand;
 use crate::keeper::Published;
 use crate::seats::Seat;
 
@@ -24,6 +25,8 @@ const RETRY_MS: u32 = 1000;
 pub(crate) struct Follower {
     /// What is shown.
     pub(crate) board: watch::Receiver<Arc<Published>>,
+    /// Who is told that it looks.
+    pub(crate) demand: Demand,
     /// Its place.
     pub(crate) seat: Seat,
     /// The machine.
@@ -76,6 +79,7 @@ impl Follower {
         futures_util::stream::unfold(self, |mut follower| async move {
             let message = follower.next().await?;
             follower.seat.moved(follower.env.now());
+            follower.demand.look(follower.env.now());
             Some((Ok(Frame::data(message)), follower))
         })
     }
@@ -170,7 +174,7 @@ mod tests {
             spawn: Arc::new(Still),
         };
         let seat = Seats::new(1, Duration::ZERO).take(Arc::default(), env.now()).unwrap();
-        Follower { board, seat, env, heartbeat: Duration::ZERO, told: None, id: 0 }
+        Follower { board, demand: Demand::new(), seat, env, heartbeat: Duration::ZERO, told: None, id: 0 }
     }
 
     fn published(n: u64) -> Arc<Published> {

@@ -20,6 +20,9 @@ const LOAD_SILENCE: Duration = Duration::from_secs(3);
 /// What depends on time alone (overdue drains, old events) is looked at so often.
 const REFRESH: Duration = Duration::from_secs(2);
 
+/// What the board reads.
+const KINDS: [Kind; 4] = [Kind::App, Kind::Pod, Kind::Node, Kind::Event];
+
 /// Something the keeper learns.
 pub(crate) enum Input {
     /// An object was added or changed.
@@ -28,6 +31,8 @@ pub(crate) enum Input {
     Gone(Kind, ObjectKey),
     /// All objects of a kind have been told.
     Synced(Kind),
+    /// Nobody mirrors any more: what was told is not kept.
+    Forgotten,
     /// A look at the proxy; nothing when there is none or it did not answer.
     Traffic(Option<TrafficReading>),
     /// A report of a load generator.
@@ -41,6 +46,8 @@ pub(crate) struct Published {
     pub(crate) at: Time,
     /// The board.
     pub(crate) parts: Parts,
+    /// Everything has been seen once.
+    pub(crate) is_known: bool,
     /// The last ticks of traffic.
     pub(crate) ticks: VecDeque<Arc<Tick>>,
     /// Number of the tick after the last.
@@ -106,6 +113,7 @@ impl Keeper {
             Input::Put(key, fact) => self.seen.put(key, fact),
             Input::Gone(kind, key) => self.seen.remove(kind, &key),
             Input::Synced(kind) => self.seen.seen_all(kind),
+            Input::Forgotten => self.seen = Observed::default(),
             Input::Traffic(reading) => return self.tick(reading, now, ticks_max),
             Input::Load(reading) => {
                 self.load_at = Some(now);
@@ -140,8 +148,10 @@ impl Keeper {
             self.is_stale = false;
             self.refreshed = now;
             let parts = Parts::of(&self.seen, now).sharing(&self.shown.parts);
-            is_new |= parts != self.shown.parts;
+            let is_known = KINDS.iter().all(|kind| self.seen.known.contains(kind));
+            is_new |= parts != self.shown.parts || is_known != self.shown.is_known;
             self.shown.parts = parts;
+            self.shown.is_known = is_known;
         }
         self.shown.at = now;
         is_new.then(|| self.shown.clone())

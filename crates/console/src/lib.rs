@@ -1,7 +1,7 @@
 //! The board: one page over [`view::board`], kept current by server-sent events, with the buttons of a release.
 //!
 //! ```text
-//! API server ─watch─> mirror ─┐
+//! API server ─watch─> mirror ─┐      (while somebody looks)
 //! proxy /traffic ──── poll ───┼─> keeper ─watch channel─> one stream per page ─> browser
 //! load POST /api/load ────────┘   (owner of all that is shown)                      │
 //! API server <──fenced patch── release <── POST /api/release/NAMESPACE/NAME/VERB ───┘
@@ -17,6 +17,7 @@
 
 mod assets;
 mod config;
+mod demand;
 mod door;
 mod follow;
 mod keeper;

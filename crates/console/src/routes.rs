@@ -17,6 +17,7 @@ use view::board::LoadReading;
 
 use crate::assets;
 use crate::config::Limits;
+use crate::demand::Demand;
 use crate::door::Door;
 use crate::follow::{self, Follower};
 use crate::keeper::{Input, Published};
@@ -38,6 +39,7 @@ pub(crate) struct Site {
     pub(crate) limits: Limits,
     pub(crate) seats: Seats,
     pub(crate) board: watch::Receiver<Arc<Published>>,
+    pub(crate) demand: Demand,
     pub(crate) inputs: mpsc::Sender<Input>,
 }
 
@@ -81,10 +83,13 @@ impl Site {
         let words: Vec<&str> = call.split('/').collect();
         match (&head.method, words.as_slice()) {
             (&Method::GET, ["board"]) => {
-                let board = self.board.borrow().clone();
+                let board = self.look().await;
                 Ok(full(StatusCode::OK, "application/json", follow::whole(&board)))
             }
-            (&Method::GET, ["events"]) => self.events(end),
+            (&Method::GET, ["events"]) => {
+                self.look().await;
+                self.events(end)
+            }
             (&Method::POST, ["load"]) => self.load(body).await,
             (&Method::POST, ["release", namespace, name, verb]) => {
                 self.release((*namespace, *name), verb, body).await
@@ -96,12 +101,25 @@ impl Site {
         }
     }
 
+    /// The board, after a moment for the mirrors if nobody has looked for long.
+    async fn look(&self) -> Arc<Published> {
+        let wait = self.demand.look(self.env.now());
+        let mut board = self.board.clone();
+        tokio::select! {
+            biased;
+            _ = board.wait_for(|board| board.is_known) => {}
+            () = self.env.sleep(wait) => {}
+        }
+        self.board.borrow().clone()
+    }
+
     fn events(&self, end: Arc<Notify>) -> Result<Response<Outgoing>, Refusal> {
         let Some(seat) = self.seats.take(end, self.env.now()) else {
             return Err((StatusCode::SERVICE_UNAVAILABLE, "too many pages are open: close one".to_owned()));
         };
         let follower = Follower {
             board: self.board.clone(),
+            demand: self.demand.clone(),
             seat,
             env: self.env.clone(),
             heartbeat: self.limits.heartbeat,

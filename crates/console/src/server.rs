@@ -14,11 +14,12 @@ use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::config::Config;
+use crate::demand::Demand;
 use crate::door::Door;
 use crate::keeper::{self, Published};
+use crate::poll;
 use crate::routes::Site;
 use crate::seats::Seats;
-use crate::{mirror, poll};
 
 /// A request's head must be there after so long.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
@@ -85,13 +86,15 @@ impl Console {
         let (board, shown) = watch::channel(Arc::new(Published::default()));
         // Dropped at the end, and with it all that runs for the board.
         let mut tasks = JoinSet::new();
-        mirror::start(&mut tasks, &client, &env, &inputs);
+        let demand = Demand::new();
+        tasks.spawn(demand.clone().mirror(client.clone(), env.clone(), inputs.clone()));
         tasks.spawn(poll::poll(traffic, limits.traffic, env.clone(), inputs.clone()));
         tasks.spawn(keeper::keep(received, board, env.clone(), limits));
         let site = Arc::new(Site {
             door: Door::new(token, allowed_hosts),
             seats: Seats::new(limits.streams, limits.stall),
             board: shown,
+            demand,
             client,
             env,
             limits,

@@ -43,7 +43,16 @@ proptest! {
 
     #[test]
     fn fields_v1_reads_back(a in set()) {
+        prop_assert_eq!(FieldSet::of_text(&a.to_text()), Some(a.clone()));
+        prop_assert_eq!(a.to_text(), a.to_json().to_string());
         prop_assert_eq!(FieldSet::parse(&a.to_json()).unwrap(), a);
+    }
+
+    #[test]
+    fn a_text_meets_a_set_where_its_tree_does(a in set(), b in set()) {
+        let meets = a.meets(&b);
+        prop_assert_eq!(b.meets_json(&a.to_json()), meets);
+        prop_assert_eq!(b.meets_text(&a.to_text()), meets);
     }
 
     #[test]

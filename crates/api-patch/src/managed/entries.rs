@@ -36,6 +36,8 @@ pub(super) struct Entry {
 /// What is owned: as it was stored, as long as nothing changes, or as a set.
 #[derive(Clone, Debug)]
 pub(super) enum Fields {
+    /// The text of FieldsV1 that this library has written.
+    Text(String),
     /// FieldsV1 that this library has written.
     Stored(Value),
     /// A set.
@@ -46,6 +48,7 @@ impl Fields {
     /// Removes paths; what is stored is read only when it has one of them.
     pub(super) fn remove_all(&mut self, gone: &FieldSet) {
         match self {
+            Fields::Text(text) if !gone.meets_text(text) => {}
             Fields::Stored(json) if !gone.meets_json(json) => {}
             _ => self.set_mut().remove_all(gone),
         }
@@ -54,6 +57,7 @@ impl Fields {
     /// Whether nothing is owned.
     pub(super) fn is_empty(&self) -> bool {
         match self {
+            Fields::Text(text) => text == "{}",
             Fields::Stored(json) => json.as_object().is_none_or(Map::is_empty),
             Fields::Set(set) => set.is_empty(),
         }
@@ -61,18 +65,19 @@ impl Fields {
 
     /// The set, to be changed.
     pub(super) fn set_mut(&mut self) -> &mut FieldSet {
-        if let Fields::Stored(json) = self {
-            *self = Fields::Set(FieldSet::parse(json).unwrap_or_default());
+        if !matches!(self, Fields::Set(_)) {
+            *self = Fields::Set(self.set().into_owned());
         }
         match self {
             Fields::Set(set) => set,
-            Fields::Stored(_) => unreachable!("it has just been read"),
+            Fields::Text(_) | Fields::Stored(_) => unreachable!("it has just been read"),
         }
     }
 
     /// The set.
     pub(super) fn set(&self) -> Cow<'_, FieldSet> {
         match self {
+            Fields::Text(text) => Cow::Owned(FieldSet::of_text(text).unwrap_or_default()),
             Fields::Stored(json) => Cow::Owned(FieldSet::parse(json).unwrap_or_default()),
             Fields::Set(set) => Cow::Borrowed(set),
         }
@@ -80,8 +85,9 @@ impl Fields {
 
     fn into_json(self) -> Value {
         match self {
+            Fields::Text(text) => Value::String(text),
             Fields::Stored(json) => json,
-            Fields::Set(set) => set.to_json(),
+            Fields::Set(set) => Value::String(set.to_text()),
         }
     }
 }
@@ -138,7 +144,10 @@ pub(super) fn of(object: &Value) -> Vec<Entry> {
 
 /// Entries that this library has written.
 pub(super) fn stored(list: Value) -> Option<Vec<Entry>> {
-    decode(list, |fields| Some(Fields::Stored(fields)))
+    decode(list, |fields| match fields {
+        Value::String(text) => Some(Fields::Text(text)),
+        tree => Some(Fields::Stored(tree)),
+    })
 }
 
 /// Entries from a client; nothing when one of them cannot be read.
@@ -279,7 +288,7 @@ pub fn keep_times(live: &Value, new: &mut Value) {
     }
 }
 
-const LIST: &str = "/metadata/managedFields";
+pub(super) const LIST: &str = "/metadata/managedFields";
 
 /// Whether two objects are equal apart from `metadata.managedFields`.
 pub(super) fn same_apart(a: &Value, b: &Value) -> bool {

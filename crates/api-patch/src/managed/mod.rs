@@ -13,6 +13,7 @@
 mod apply;
 mod conflict;
 mod entries;
+mod folded;
 mod last_applied;
 mod update;
 
@@ -22,6 +23,7 @@ use stdx::Time;
 pub use apply::{ApplyError, OnConflict, apply};
 pub use conflict::{Conflict, Conflicts};
 pub use entries::keep_times;
+pub use folded::{is_folded, unfold};
 pub use update::update;
 
 use crate::fieldset::FieldSet;

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use stdx::Time;
 
-use super::{Change, OnConflict, apply, update};
+use super::{Change, OnConflict, apply, unfold, update};
 use crate::fieldset::FieldSet;
 use crate::testing::{Schema, widget};
 
@@ -71,6 +71,8 @@ fn by<'a>(schema: &'a Schema, manager: &'a str) -> Change<'a> {
 }
 
 fn owned(object: &Value, manager: &str) -> FieldSet {
+    let mut object = object.clone();
+    unfold(&mut object);
     let entries = object["metadata"]["managedFields"].as_array();
     let entry = entries.into_iter().flatten().find(|e| e["manager"] == manager);
     entry.map_or_else(FieldSet::new, |e| FieldSet::parse(&e["fieldsV1"]).unwrap())
@@ -112,6 +114,38 @@ proptest! {
         let mut later = by(&s, "two");
         later.now = Time::from_secs(8);
         prop_assert_eq!(&apply(&later, Some(&both), &second, OnConflict::Refuse).unwrap(), &both);
+    }
+
+    #[test]
+    fn folded_and_unfolded_objects_are_treated_alike(
+        first in config("[a-c]"), second in config("[a-c]"), third in config("[a-c]"), keeps in any::<bool>(),
+    ) {
+        let s = widget();
+        let end = |folds: bool| {
+            let seen = |mut object: Value| {
+                if !folds {
+                    unfold(&mut object);
+                }
+                object
+            };
+            let one = seen(apply(&by(&s, "one"), None, &first, OnConflict::Refuse).unwrap());
+            let mut put = second.clone();
+            if keeps {
+                // Clients send back what they were shown.
+                put["metadata"] = one["metadata"].clone();
+                unfold(&mut put);
+            }
+            update(&by(&s, "put"), Some(&one), &mut put);
+            let put = seen(put);
+            let mut status = third.clone();
+            let mut through = by(&s, "status");
+            through.subresource = "status";
+            update(&through, Some(&put), &mut status);
+            let mut end = apply(&by(&s, "two"), Some(&seen(status)), &third, OnConflict::Force).unwrap();
+            unfold(&mut end);
+            end
+        };
+        prop_assert_eq!(end(true), end(false));
     }
 
     #[test]

@@ -2,7 +2,7 @@ use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 use stdx::Time;
 
-use super::{ApplyError, Change, OnConflict, apply, keep_times, update};
+use super::{ApplyError, Change, OnConflict, apply, keep_times, unfold, update};
 use crate::fieldset::{FieldSet, Path};
 use crate::testing::{Schema, deployment, widget};
 
@@ -67,9 +67,15 @@ impl World {
         Ok(())
     }
 
+    fn unfolded(&self) -> Value {
+        let mut live = self.live.clone().unwrap();
+        unfold(&mut live);
+        live
+    }
+
     /// The object without metadata, then one line per owner.
     fn check(&self, want: Expect) {
-        let live = self.live.as_ref().unwrap();
+        let live = self.unfolded();
         let mut out = format!("{}\n", live["spec"]);
         for e in live["metadata"]["managedFields"].as_array().into_iter().flatten() {
             let text = |n: &str| e[n].as_str().unwrap_or_default().to_owned();
@@ -101,7 +107,8 @@ fn a_built_in_kind_owns_no_node_that_is_always_there() {
             "template": {"metadata": {"labels": {"app": "a"}}, "spec": {"nodeSelector": {"a": "b"}, "containers": [container]}}},
         "status": {"replicas": 0},
     }));
-    let fields = &w.live.as_ref().unwrap()["metadata"]["managedFields"][0]["fieldsV1"];
+    let live = w.unfolded();
+    let fields = &live["metadata"]["managedFields"][0]["fieldsV1"];
     let want = json!({
         "f:metadata": {"f:labels": {".": {}, "f:x": {}}},
         "f:spec": {

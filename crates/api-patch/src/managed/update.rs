@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::Change;
 use super::entries::{self, Entry, Fields, Operation, Owner};
+use super::folded;
 use crate::fieldset::{FieldSet, Path};
 use crate::typed::Walker;
 
@@ -35,10 +36,16 @@ pub fn update(change: &Change<'_>, live: Option<&Value>, new: &mut Value) {
 /// The entries before the write: the client's own when it sent readable ones, else those of the live object.
 fn known(change: &Change<'_>, live: Option<&Value>, sent: Option<Value>) -> Vec<Entry> {
     let of_live = || live.map(entries::of).unwrap_or_default();
+    let Some(sent) = sent else { return of_live() };
+    // A patch brings the live list along, and so does who writes back what it read; then it need not be read with care.
+    let theirs = live.and_then(|l| l.pointer(entries::LIST));
+    let folded = folded::list(&sent);
+    if theirs == Some(&sent) || theirs.is_some_and(|theirs| folded.as_ref() == Some(theirs)) {
+        return entries::stored(folded.unwrap_or(sent)).unwrap_or_default();
+    }
     if !change.subresource.is_empty() {
         return of_live();
     }
-    let Some(sent) = sent else { return of_live() };
     let list = sent.as_array().map_or(&[][..], Vec::as_slice);
     let reset = match list {
         [] => sent.is_array(),
@@ -48,10 +55,7 @@ fn known(change: &Change<'_>, live: Option<&Value>, sent: Option<Value>) -> Vec<
     if reset {
         return Vec::new();
     }
-    // A patch brings the live list along; then it need not be read with care.
-    let own = live.and_then(|l| l.pointer("/metadata/managedFields")) == Some(&sent);
-    let managed = if own { entries::stored(sent) } else { entries::sent(sent) };
-    match managed {
+    match entries::sent(sent) {
         Some(managed) if !managed.is_empty() => managed,
         _ => of_live(),
     }

@@ -57,6 +57,7 @@ async fn to(served: &Served, mut object: Value, wanted: String) -> Outcome<Value
         }
         Conversion::Outside(convert) => {
             let (before, from) = (object["metadata"].clone(), named(&object));
+            api_patch::managed::unfold(&mut object);
             let done = convert.convert(vec![object], wanted.clone()).await;
             let mut list = done.map_err(|why| not_answered(&from, &why))?;
             let mut object = list

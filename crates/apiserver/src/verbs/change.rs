@@ -52,7 +52,7 @@ enum Wish {
 }
 
 /// Changes a stored object as a client asked: `make` gets it in the version of the request and gives it back changed, decoded and
-/// defaulted.
+/// defaulted. Its `managedFields` are folded (see [`api_patch::managed::unfold`]), and may be so in what is given back.
 pub(crate) async fn change_asked(
     call: &Call,
     served: &Arc<Served>,
@@ -88,7 +88,7 @@ async fn run(
             return Err(precondition_uid(served, how.name, uid, &current));
         }
         let plain = stored::unpack(&current)?;
-        let mut old = stored::decode_plain(&current, &plain)?;
+        let mut old = stored::decode_folded(&current, &plain)?;
         convert::reshape(served, &mut old);
         let converted = convert::if_other(served, &old).await?;
         let new = make(converted.as_ref().unwrap_or(&old))?;

@@ -131,7 +131,11 @@ impl Patch {
     ) -> Outcome<Value> {
         let mut new = old.clone();
         match (self.form, schema) {
-            (Form::Json, _) => api_patch::json::apply(&mut new, &self.tree).map_err(refused_json)?,
+            (Form::Json, _) => {
+                // The others replace lists as a whole; this one sees into them.
+                api_patch::managed::unfold(&mut new);
+                api_patch::json::apply(&mut new, &self.tree).map_err(refused_json)?;
+            }
             (Form::Strategic, Some(schema)) => {
                 let done = api_patch::strategic::apply(schema.types, schema.root, &mut new, &self.tree);
                 done.map_err(|e| self.refused_strategic(&e))?;
@@ -175,7 +179,7 @@ impl Patch {
     fn shown(&self, served: &Served, old: &Value) -> String {
         match self.form {
             Form::Strategic => api_patch::strategic::go_text(&self.tree),
-            _ => self.lay_over(served, old).map(|made| made.to_string()).unwrap_or_default(),
+            _ => self.lay_over(served, old).map(unfolded).unwrap_or_default(),
         }
     }
 
@@ -193,8 +197,14 @@ impl Patch {
             )));
         }
         let why = format!("no kind {kind:?} is registered for version {version:?}");
-        Err(invalid_patch(format!("Invalid value: {:?}: {why}", new.to_string())))
+        Err(invalid_patch(format!("Invalid value: {:?}: {why}", unfolded(new.clone()))))
     }
+}
+
+/// An object as messages quote it.
+fn unfolded(mut object: Value) -> String {
+    api_patch::managed::unfold(&mut object);
+    object.to_string()
 }
 
 /// What upstream says of a patch whose result is no object of the kind.

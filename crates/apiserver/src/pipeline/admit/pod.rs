@@ -186,6 +186,11 @@ fn default_class(server: &ApiServer) -> Outcome<Option<Class>> {
     let page = server.store.list(&range, None, None, 0, None).map_err(internal)?;
     let mut found: Option<Class> = None;
     for stored in &page.items {
+        // Hardly ever is one marked: what cannot be is not decoded.
+        const MARK: &[u8] = b"\"globalDefault\":true";
+        if !stored::unpack(stored)?.windows(MARK.len()).any(|w| w == MARK) {
+            continue;
+        }
         let object = stored::decode(stored)?;
         let class = Class::of(&object);
         if object["globalDefault"] == Value::Bool(true)
