@@ -54,17 +54,28 @@ pub(crate) fn text(code: u16, text: impl Into<String>) -> Response {
 /// A refusal as an answer.
 pub(crate) fn refusal(refusal: &Refusal, form: Form) -> Response {
     let status = &refusal.status;
-    if let Some(words) = refusal.plain {
-        return text(status.code, words);
-    }
-    let body = refuse::tree(status, refusal.next.as_deref());
-    let mut response =
-        tree(status.code, form, &body).unwrap_or_else(|_| text(status.code, status.message.clone()));
+    let mut response = match refusal.plain {
+        Some(words) => text(status.code, words),
+        None => {
+            let body = refuse::tree(status, refusal.next.as_deref());
+            tree(status.code, form, &body).unwrap_or_else(|_| text(status.code, status.message.clone()))
+        }
+    };
     let wait = status.details.as_ref().and_then(|d| d.retry_after_seconds);
     if let Some(wait) = wait.and_then(|secs| HeaderValue::from_str(&secs.to_string()).ok()) {
         response.headers_mut().insert(RETRY_AFTER, wait);
     }
     response
+}
+
+/// Says which rules of flow control let the request in; nothing of rules that are no objects.
+pub(crate) fn flow(headers: &mut HeaderMap, schema: &str, level: &str) {
+    let names = ["x-kubernetes-pf-flowschema-uid", "x-kubernetes-pf-prioritylevel-uid"];
+    for (name, uid) in names.into_iter().zip([schema, level]).filter(|(_, uid)| !uid.is_empty()) {
+        if let Ok(value) = HeaderValue::from_str(uid) {
+            headers.insert(name, value);
+        }
+    }
 }
 
 /// Adds warnings as headers.

@@ -88,6 +88,7 @@ fn health(call: &Call, name: &str, check: Option<&str>) -> Outcome<Response> {
 fn metrics(call: &Call) -> Response {
     let server = &call.server;
     let mut text = server.metrics.text(&server.store.stats(), &server.store.resources());
+    text.push_str(&server.gate.figures());
     text.push_str(&server.further_figures());
     answer::full(200, "text/plain; version=0.0.4; charset=utf-8", text)
 }

@@ -10,11 +10,14 @@ use serde_json::{Value, json};
 use stdx::Time;
 use store::{Error, Expect, Key, KeyRange, Op, Revision};
 
+use crate::flow;
 use crate::server::ApiServer;
 use crate::who::User;
 
 /// Namespaces of every cluster.
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+/// Who writes the rules of flow control; upstream's name for it.
+const FLOW_PRODUCER: &str = "api-priority-and-fairness-config-producer-v1";
 /// How long an event is kept after its last write.
 const EVENT_LIFE: Duration = Duration::from_secs(3600);
 /// Between two looks at events that are due.
@@ -49,10 +52,29 @@ impl ApiServer {
         }
         self.ensure("/api/v1/namespaces/default/services", &self.own_service()).await?;
         self.ensure("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", &self.own_slice()).await?;
+        self.ensure_flows().await?;
         // Only now: a hook that cannot be called yet must not keep the server from what every cluster has.
         self.hooks.read(&self.store);
         let server = Arc::downgrade(self);
+        self.env.spawn("apiserver-flow", flow::reload(server.clone()));
         self.env.spawn("apiserver-events", end_events(server));
+        Ok(())
+    }
+
+    /// Creates the rules of flow control that are missing, and brings those up to date that nobody keeps their own way.
+    async fn ensure_flows(self: &Arc<Self>) -> Result<(), BootstrapError> {
+        for object in flow::objects() {
+            let (name, kind) = (object["metadata"]["name"].as_str().unwrap_or_default(), &object["kind"]);
+            let plural = if kind == "FlowSchema" { "flowschemas" } else { "prioritylevelconfigurations" };
+            let key = Key::new(&format!("{plural}.flowcontrol.apiserver.k8s.io"), "", name);
+            let found = self.store.get(&key).and_then(|found| crate::stored::decode(&found).ok());
+            let is_kept = |found: Value| found["metadata"]["annotations"][flow::AUTOUPDATE] == "false";
+            if !found.is_some_and(is_kept) {
+                let path = format!("/apis/flowcontrol.apiserver.k8s.io/v1/{plural}");
+                self.ensure_as(FLOW_PRODUCER, &path, &object).await?;
+            }
+        }
+        flow::load(self);
         Ok(())
     }
 
@@ -82,6 +104,16 @@ impl ApiServer {
 
     /// Creates an object, or replaces what differs of the same name (the server's port may have changed).
     async fn ensure(self: &Arc<Self>, path: &str, object: &Value) -> Result<(), BootstrapError> {
+        self.ensure_as("kube-apiserver", path, object).await
+    }
+
+    /// The same by a manager of that name.
+    async fn ensure_as(
+        self: &Arc<Self>,
+        manager: &str,
+        path: &str,
+        object: &Value,
+    ) -> Result<(), BootstrapError> {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         let what = format!("{path}/{name}");
         // What is there is brought up to date first: creating it again would ask for its addresses again.
@@ -95,13 +127,13 @@ impl ApiServer {
                 .filter(|(_, v)| !v.is_null())
                 .map(|(k, v)| (k.clone(), v.clone()))
                 .collect();
-            match self.own_request("PATCH", &what, "application/merge-patch+json", &kept).await {
+            match self.own_request(manager, "PATCH", &what, "application/merge-patch+json", &kept).await {
                 (404, _) => {}
                 (200..=299, _) => return Ok(()),
                 (_, why) => return Err(BootstrapError { what, why }),
             }
         }
-        match self.own_request("POST", path, "application/json", object).await {
+        match self.own_request(manager, "POST", path, "application/json", object).await {
             (200..=299 | 409, _) => Ok(()),
             (_, why) => Err(BootstrapError { what, why }),
         }
@@ -110,6 +142,7 @@ impl ApiServer {
     /// A request of the server to itself.
     pub(crate) async fn own_request(
         self: &Arc<Self>,
+        manager: &str,
         method: &str,
         path: &str,
         kind: &str,
@@ -119,7 +152,7 @@ impl ApiServer {
             .method(method)
             .uri(path)
             .header(http::header::CONTENT_TYPE, kind)
-            .header(http::header::USER_AGENT, "kube-apiserver")
+            .header(http::header::USER_AGENT, manager)
             .body(Bytes::from(body.to_string()));
         let Ok(request) = request else { return (400, "the request cannot be built".to_owned()) };
         let response = self.handle(User::new("system:apiserver", &["system:masters"]), request).await;

@@ -12,8 +12,7 @@
 //!
 //! What is absent: controllers, garbage collection and everything else that acts without being asked (but for events, which
 //! end after an hour, definitions, which become served, and aggregated roles); mutating policies; exec, attach, port-forward
-//! and proxy; queues by priority (requests in flight are bounded, no more). Kinds that nothing here acts on are stored with a
-//! warning.
+//! and proxy. Kinds that nothing here acts on are stored with a warning.
 
 mod alloc;
 mod answer;
@@ -24,6 +23,7 @@ mod bootstrap;
 mod cel;
 pub mod crd;
 pub mod discovery;
+mod flow;
 pub mod kinds;
 mod metrics;
 pub mod net;

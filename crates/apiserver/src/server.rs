@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use api_client::{Error, Request, Response, Transport};
 use bytes::Bytes;
 use http::Method;
 use http::request::Parts;
-use stdx::{BoxFuture, Env};
+use stdx::{BoxFuture, Env, Time};
 use store::{Key, Store};
 use tokio::sync::Semaphore;
 
@@ -17,6 +18,7 @@ use crate::answer;
 use crate::audit::AuditLog;
 use crate::auth::{Accounts, Authenticator};
 use crate::cel::policy::Policies;
+use crate::flow::Gate;
 use crate::metrics::Metrics;
 use crate::pipeline::{self, Turnstiles};
 use crate::refuse::Outcome;
@@ -117,10 +119,10 @@ impl std::str::FromStr for Protection {
 /// Bounds of the server.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Requests that read, at one time; watches not counted.
-    pub reads_max: usize,
-    /// Requests that write, at one time.
-    pub writes_max: usize,
+    /// Seats that priority levels share: requests that run at one time, where a list may take several and watches take none.
+    pub seats: usize,
+    /// Lists that are encoded at one time.
+    pub encoders: usize,
     /// Bytes of a body.
     pub body_bytes_max: usize,
     /// Items of a list that are encoded before the first byte is sent.
@@ -132,13 +134,24 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            reads_max: 2_000,
-            writes_max: 2_000,
+            seats: 600,
+            encoders: 1,
             body_bytes_max: 3 << 20,
             list_chunk_items: 500,
             webhooks: Reach::default(),
         }
     }
+}
+
+/// Between two looks at memory.
+const MEMORY_LOOK: Duration = Duration::from_millis(100);
+
+/// How much memory there may be, and how much there is.
+struct Memory {
+    max: u64,
+    used: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// When it was looked at last, and whether it was too much.
+    look: Mutex<(Time, bool)>,
 }
 
 /// The API server; share it in an [`Arc`].
@@ -157,8 +170,11 @@ pub struct ApiServer {
     pub(crate) addresses: Addresses,
     pub(crate) policies: Policies,
     pub(crate) encoded: represent::Encoded,
-    pub(crate) reads: Semaphore,
-    pub(crate) writes: Semaphore,
+    /// The same of events in JSON.
+    pub(crate) encoded_json: represent::Encoded,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) encoders: Semaphore,
+    memory: OnceLock<Memory>,
     pub(crate) hooks: Index,
     pub(crate) caller: Arc<Caller>,
     pub(crate) turnstiles: Turnstiles,
@@ -175,14 +191,16 @@ impl ApiServer {
     pub fn new(config: Config) -> Arc<ApiServer> {
         Arc::new(ApiServer {
             addresses: Addresses::new(config.services),
-            reads: Semaphore::new(config.limits.reads_max),
-            writes: Semaphore::new(config.limits.writes_max),
+            gate: Arc::default(),
+            encoders: Semaphore::new(config.limits.encoders.max(1)),
+            memory: OnceLock::new(),
             metrics: Metrics::default(),
             policies: Policies::default(),
             encoded: represent::Encoded::default(),
             hooks: Index::default(),
             caller: Arc::new(Caller::new(config.store.clone(), config.env.clone(), config.limits.webhooks)),
             turnstiles: Turnstiles::default(),
+            encoded_json: represent::Encoded::default(),
             audit_ids: AtomicU64::new(1),
             audit_log: OnceLock::new(),
             began: config.env.now(),
@@ -232,6 +250,23 @@ impl ApiServer {
 
     pub(crate) fn protects(&self, what: Protection) -> bool {
         self.protected.lock().unwrap_or_else(PoisonError::into_inner).contains(&what)
+    }
+
+    /// Answers 429 to what needs memory while `used` gives more than `max` bytes. The first call counts.
+    pub fn cap_memory(&self, max: u64, used: impl Fn() -> u64 + Send + Sync + 'static) {
+        let look = Mutex::new((Time::default(), false));
+        let _ = self.memory.set(Memory { max, used: Box::new(used), look });
+    }
+
+    /// Whether the cap is reached, as seen a moment ago at most.
+    pub(crate) fn is_short_of_memory(&self) -> bool {
+        let Some(memory) = self.memory.get() else { return false };
+        let now = self.env.now();
+        let mut look = memory.look.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.since(look.0) >= MEMORY_LOOK {
+            *look = (now, (memory.used)() > memory.max);
+        }
+        look.1
     }
 
     /// Shows a component's figures at `/metrics` beside the server's own.
@@ -286,6 +321,9 @@ impl ApiServer {
         };
         let warnings = std::mem::take(&mut *call.warnings());
         answer::warn(response.headers_mut(), &warnings);
+        if let Some((schema, level)) = call.flow.get() {
+            answer::flow(response.headers_mut(), schema, level);
+        }
         pipeline::audit(&call, &mut response, started);
         response
     }
@@ -333,6 +371,8 @@ pub(crate) struct Call {
     pub(crate) snapshot: Arc<Snapshot>,
     warnings: Mutex<Vec<String>>,
     notes: Mutex<BTreeMap<String, String>>,
+    /// Identities of its FlowSchema and priority level, once it has passed the gate.
+    flow: OnceLock<(Arc<str>, Arc<str>)>,
 }
 
 /// What the client accepts.
@@ -350,7 +390,8 @@ impl Call {
         let offer = if served.is_some_and(|s| s.is_custom()) { Offer::Custom } else { Offer::Builtin };
         let accept = Accept::choose(accepted(&head), query.flag("pretty"), offer);
         let (caller, warnings, notes) = (None, Mutex::default(), Mutex::default());
-        Call { server, user, head, body, target, query, verb, caller, accept, snapshot, warnings, notes }
+        let flow = OnceLock::new();
+        Call { server, user, head, body, target, query, verb, caller, accept, snapshot, warnings, notes, flow }
     }
 
     /// The same request as if it had been sent to another namespace.
@@ -369,7 +410,12 @@ impl Call {
             snapshot: self.snapshot.clone(),
             warnings: Mutex::default(),
             notes: Mutex::default(),
+            flow: OnceLock::new(),
         }
+    }
+
+    pub(crate) fn set_flow(&self, uids: (Arc<str>, Arc<str>)) {
+        let _ = self.flow.set(uids);
     }
 
     pub(crate) fn warnings(&self) -> std::sync::MutexGuard<'_, Vec<String>> {

@@ -65,6 +65,9 @@ pub(crate) struct Server {
     /// Append a line about every request to this file, in Kubernetes' audit format
     #[arg(long, value_name = "FILE")]
     pub(crate) audit_log_path: Option<PathBuf>,
+    /// Resident memory beyond which lists and most writes are answered with 429 [default: nine tenths of what there is]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(64..))]
+    pub(crate) memory_max_mib: Option<u64>,
 }
 
 /// A name that becomes a node's label, and for cells a directory: as Kubernetes wants values of labels.

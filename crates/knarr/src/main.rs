@@ -11,6 +11,7 @@ mod install;
 mod kinds;
 mod kubeconfig;
 mod kubelet;
+mod memory;
 mod plane;
 mod release;
 mod roles;

@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use crate::args::{Role, Server};
 use crate::home::Home;
 use crate::kubelet::Agents;
-use crate::{kinds, kubeconfig, roles};
+use crate::{kinds, kubeconfig, memory, roles};
 
 /// User name of the node agents.
 const AGENT_USER: &str = "system:knarr:node-agent";
@@ -85,6 +85,7 @@ impl Plane {
             let log = apiserver::AuditLog::open(path);
             server.audit_to(log.with_context(|| format!("open --audit-log-path {}", path.display()))?);
         }
+        server.cap_memory(memory::cap(args.memory_max_mib), memory::resident);
         server.bootstrap().await.context("make the first objects")?;
         server.bootstrap_roles().await.context("make the first roles")?;
         if served.contains(&Role::Controllers) {

@@ -69,7 +69,7 @@ impl FieldSet {
         if member && !self.is_empty() {
             out.push_str("\".\":{}");
         }
-        let mut emit = |node: &Node, name: &mut String, out: &mut String| {
+        let emit = |node: &Node, name: &mut String, out: &mut String| {
             if out.len() > start {
                 out.push(',');
             }

@@ -3,7 +3,7 @@
 //! ```text
 //! authenticate   before this room: the caller hands over a User, who may act as another one
 //! authorize      the authorizer's verdict
-//! flow control   bounded numbers of reads and writes at one time
+//! flow control   a seat in the lane of the request, at once or in turn
 //! decode         body -> tree, unknown and duplicate fields judged       \
 //! convert        version of the request <-> version of storage           |
 //! mutate         built-in admission                                      | called by the verbs, because a patch
@@ -44,6 +44,7 @@ pub(crate) async fn run(call: &mut Call) -> Outcome<Response> {
     }
     let call = &*call;
     authorize::check(call)?;
-    let _slot = flow::enter(call)?;
-    route::dispatch(call).await
+    let place = flow::enter(call).await?;
+    let response = route::dispatch(call).await?;
+    Ok(flow::hold(call, place, response))
 }

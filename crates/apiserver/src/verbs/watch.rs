@@ -247,15 +247,33 @@ impl Stream {
         if self.view.form == Form::Protobuf {
             return self.frame(out, kind, object, revision).await;
         }
-        let plain = convert::plain(&self.view.served, stored::unpack(object)?).await?;
-        out.reserve(plain.len() + 96);
+        let shown = self.shown(object, revision).await?;
+        out.reserve(shown.len() + 96);
         out.extend_from_slice(b"{\"type\":\"");
         out.extend_from_slice(kind.as_bytes());
         out.extend_from_slice(b"\",\"object\":");
-        let headers = !std::mem::replace(&mut self.columns_sent, true);
-        self.view.write(out, &plain, revision, Place::Alone, headers)?;
+        out.extend_from_slice(&shown);
         out.extend_from_slice(b"}\n");
         Ok(())
+    }
+
+    /// An object as this watch shows it. Where others watch too, whole objects are the same for all of them, so they are made once.
+    async fn shown(&mut self, object: &Stored, revision: Revision) -> Outcome<Bytes> {
+        let server = self.server.clone();
+        let is_common = self.view.shape == As::Object && server.metrics.watches.load(Ordering::Relaxed) > 1;
+        let key = is_common.then(|| represent::EncodedKey::of(&self.view, object.revision, revision));
+        if let Some(made) = key.as_ref().and_then(|key| server.encoded_json.get(key)) {
+            return Ok(made);
+        }
+        let plain = convert::plain(&self.view.served, stored::unpack(object)?).await?;
+        let mut made = Vec::with_capacity(plain.len() + 64);
+        let headers = !std::mem::replace(&mut self.columns_sent, true);
+        self.view.write(&mut made, &plain, revision, Place::Alone, headers)?;
+        let made = Bytes::from(made);
+        if let Some(key) = key {
+            server.encoded_json.keep(key, made.clone());
+        }
+        Ok(made)
     }
 
     /// The same in protobuf. Who else watches the kind gets the same bytes, so they are made once.

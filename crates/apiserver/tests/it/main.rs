@@ -7,6 +7,7 @@ mod backup;
 mod crds;
 mod crud;
 mod fixture;
+mod flow;
 mod hooks;
 mod limits;
 mod lists;

@@ -1,0 +1,269 @@
+//! The gate: requests wait here for their turn, and give their seats back when their last byte is on its way.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use serde_json::Value;
+use stdx::Env;
+use store::{KeyRange, Revision};
+use tokio::sync::oneshot;
+
+use super::config::{Asked, Config, Flow};
+use super::fair::{Arrival, Fair, Ticket};
+use crate::server::ApiServer;
+use crate::stored;
+
+/// Longest wait for a turn: a quarter of the longest request, as upstream.
+const WAIT_MAX: Duration = Duration::from_secs(15);
+const SCHEMAS: &str = "flowschemas.flowcontrol.apiserver.k8s.io";
+const LEVELS: &str = "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io";
+
+/// Why a request has no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Busy {
+    /// No seat, and its level does not queue.
+    ConcurrencyLimit,
+    /// Its queues are full.
+    QueueFull,
+    /// It has waited for too long.
+    TimeOut,
+}
+
+impl Busy {
+    /// Name of the reason in upstream's metrics.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Busy::ConcurrencyLimit => "concurrency-limit",
+            Busy::QueueFull => "queue-full",
+            Busy::TimeOut => "time-out",
+        }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    config: Arc<Config>,
+    fair: Fair,
+    waiting: BTreeMap<Ticket, oneshot::Sender<()>>,
+    next: Ticket,
+    /// Requests let in and refused so far, by level.
+    let_in: BTreeMap<Arc<str>, u64>,
+    refused: BTreeMap<(Arc<str>, &'static str), u64>,
+}
+
+/// The gate of one server.
+#[derive(Default)]
+pub(crate) struct Gate {
+    state: Mutex<State>,
+}
+
+/// A place among the requests that run; given back when dropped.
+pub(crate) struct Place {
+    /// Nothing when its level is exempt.
+    held: Option<Held>,
+    /// Identities of the schema and the level; nothing when no rule knows the request.
+    pub(crate) uids: Option<(Arc<str>, Arc<str>)>,
+}
+
+/// A ticket with its seats, taken or waited for.
+struct Held {
+    gate: Arc<Gate>,
+    level: Arc<str>,
+    ticket: Ticket,
+    width: u32,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut state = self.gate.lock();
+        let started = match state.waiting.remove(&self.ticket) {
+            // It gave up waiting.
+            Some(_) => state.fair.give_up(&self.level, self.ticket).unwrap_or_default(),
+            None => state.fair.done(&self.level, self.width),
+        };
+        state.wake(started);
+    }
+}
+
+impl State {
+    /// Tells tickets that their turn has come. Whoever no longer listens gives the seats back when it learns of it.
+    fn wake(&mut self, started: Vec<Ticket>) {
+        for ticket in started {
+            if let Some(waiting) = self.waiting.remove(&ticket) {
+                let _ = waiting.send(());
+            }
+        }
+    }
+}
+
+impl Gate {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets a request in that wants so many seats, at once or in its turn.
+    pub(crate) async fn enter(
+        self: &Arc<Self>,
+        asked: &Asked<'_>,
+        wanted: u32,
+        env: &Env,
+    ) -> Result<Place, Busy> {
+        let Some((flow, arrival)) = self.arrive(asked, wanted) else {
+            return Ok(Place { held: None, uids: None });
+        };
+        let uids = Some((flow.schema_uid, flow.level_uid));
+        let (held, turn) = match arrival {
+            None => return Ok(Place { held: None, uids }),
+            Some(Err(busy)) => return Err(busy),
+            Some(Ok(seated)) => seated,
+        };
+        if let Some(turn) = turn {
+            tokio::select! {
+                biased;
+                // The sender is dropped by nobody who does not send.
+                _ = turn => {}
+                () = env.sleep(WAIT_MAX) => {
+                    self.count_refused(&held.level, Busy::TimeOut);
+                    return Err(Busy::TimeOut);
+                }
+            }
+        }
+        Ok(Place { held: Some(held), uids })
+    }
+
+    /// Where the request belongs, and what becomes of it there; nothing inside when it is exempt.
+    #[allow(clippy::type_complexity)]
+    fn arrive(
+        self: &Arc<Self>,
+        asked: &Asked<'_>,
+        wanted: u32,
+    ) -> Option<(Flow, Option<Result<(Held, Option<oneshot::Receiver<()>>), Busy>>)> {
+        let config = self.lock().config.clone();
+        let flow = config.flow(asked)?;
+        let Some(level) = flow.level.clone() else { return Some((flow, None)) };
+        let mut state = self.lock();
+        let ticket = state.next;
+        state.next += 1;
+        let width = state.fair.width(&level, wanted);
+        let arrival = state.fair.arrive(&level, flow.hash, ticket, width);
+        let held = || Held { gate: self.clone(), level: level.clone(), ticket, width };
+        let outcome = match arrival {
+            Arrival::Runs => Ok((held(), None)),
+            Arrival::Waits => {
+                let (turn, told) = oneshot::channel();
+                state.waiting.insert(ticket, turn);
+                Ok((held(), Some(told)))
+            }
+            Arrival::NoSeat => Err(Busy::ConcurrencyLimit),
+            Arrival::QueueFull => Err(Busy::QueueFull),
+        };
+        match &outcome {
+            Ok(_) => *state.let_in.entry(level.clone()).or_default() += 1,
+            Err(busy) => *state.refused.entry((level.clone(), busy.reason())).or_default() += 1,
+        }
+        drop(state);
+        Some((flow, Some(outcome)))
+    }
+
+    fn count_refused(&self, level: &Arc<str>, busy: Busy) {
+        *self.lock().refused.entry((level.clone(), busy.reason())).or_default() += 1;
+    }
+
+    /// Takes over other rules; what runs goes on, what waits waits on under them.
+    fn change(&self, config: Config) {
+        let mut state = self.lock();
+        let started = state.fair.reshape(&config.shapes());
+        state.config = Arc::new(config);
+        state.wake(started);
+    }
+
+    /// Its figures under upstream's names.
+    pub(crate) fn figures(&self) -> String {
+        use std::fmt::Write as _;
+        let state = self.lock();
+        let mut out = String::new();
+        let mut table = |name: &str, help: &str, kind: &str, rows: Vec<(String, u64)>| {
+            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            rows.iter().for_each(|(labels, n)| drop(writeln!(out, "{name}{{{labels}}} {n}")));
+        };
+        let level = |name: &str| format!("priority_level=\"{name}\"");
+        let of = |pick: fn(u32, u32, usize) -> u64| {
+            state
+                .fair
+                .figures()
+                .map(|(n, seats, busy, waiting)| (level(n), pick(seats, busy, waiting)))
+                .collect()
+        };
+        table(
+            "apiserver_flowcontrol_nominal_limit_seats",
+            "seats of each level",
+            "gauge",
+            of(|seats, _, _| seats.into()),
+        );
+        table(
+            "apiserver_flowcontrol_current_executing_seats",
+            "seats taken",
+            "gauge",
+            of(|_, busy, _| busy.into()),
+        );
+        table(
+            "apiserver_flowcontrol_current_inqueue_requests",
+            "requests that wait for their turn",
+            "gauge",
+            of(|_, _, waiting| waiting as u64),
+        );
+        table(
+            "apiserver_flowcontrol_dispatched_requests_total",
+            "requests that ran or wait to run",
+            "counter",
+            state.let_in.iter().map(|(name, n)| (level(name), *n)).collect(),
+        );
+        table(
+            "apiserver_flowcontrol_rejected_requests_total",
+            "requests that were told to come again",
+            "counter",
+            state
+                .refused
+                .iter()
+                .map(|((name, why), n)| (format!("{},reason=\"{why}\"", level(name)), *n))
+                .collect(),
+        );
+        out
+    }
+}
+
+/// Reads the rules that are there.
+pub(crate) fn load(server: &ApiServer) -> Revision {
+    let all = |resource: &str| {
+        let range = KeyRange { resource: resource.into(), namespace: None };
+        let page = server.store.list(&range, None, None, 0, None).unwrap_or_default();
+        let objects: Vec<Value> = page.items.iter().filter_map(|item| stored::decode(item).ok()).collect();
+        (page.revision, objects)
+    };
+    let (at, schemas) = all(SCHEMAS);
+    let (_, levels) = all(LEVELS);
+    let seats = u32::try_from(server.limits.seats).unwrap_or(u32::MAX);
+    server.gate.change(Config::of(&schemas, &levels, seats));
+    at
+}
+
+/// Follows the rules, until the server or its store ends.
+pub(crate) async fn reload(server: Weak<ApiServer>) {
+    while let Some(strong) = server.upgrade() {
+        let from = load(&strong);
+        let follow = |resource: &str| {
+            strong.store.watch(KeyRange { resource: resource.into(), namespace: None }, from)
+        };
+        let (Ok(mut schemas), Ok(mut levels)) = (follow(SCHEMAS), follow(LEVELS)) else { continue };
+        // Waiting must not keep the server alive.
+        drop(strong);
+        let moved = tokio::select! {
+            moved = schemas.next() => moved,
+            moved = levels.next() => moved,
+        };
+        if matches!(moved, Err(store::Error::Closed)) {
+            return;
+        }
+    }
+}
