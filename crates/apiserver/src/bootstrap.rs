@@ -127,13 +127,13 @@ impl ApiServer {
                 .filter(|(_, v)| !v.is_null())
                 .map(|(k, v)| (k.clone(), v.clone()))
                 .collect();
-            match self.own_request(manager, "PATCH", &what, "application/merge-patch+json", &kept).await {
+            match self.own_request_as(manager, "PATCH", &what, "application/merge-patch+json", &kept).await {
                 (404, _) => {}
                 (200..=299, _) => return Ok(()),
                 (_, why) => return Err(BootstrapError { what, why }),
             }
         }
-        match self.own_request(manager, "POST", path, "application/json", object).await {
+        match self.own_request_as(manager, "POST", path, "application/json", object).await {
             (200..=299 | 409, _) => Ok(()),
             (_, why) => Err(BootstrapError { what, why }),
         }
@@ -141,6 +141,17 @@ impl ApiServer {
 
     /// A request of the server to itself.
     pub(crate) async fn own_request(
+        self: &Arc<Self>,
+        method: &str,
+        path: &str,
+        kind: &str,
+        body: &Value,
+    ) -> (u16, String) {
+        self.own_request_as("kube-apiserver", method, path, kind, body).await
+    }
+
+    /// The same by a manager of that name.
+    async fn own_request_as(
         self: &Arc<Self>,
         manager: &str,
         method: &str,

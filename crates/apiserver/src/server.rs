@@ -391,7 +391,21 @@ impl Call {
         let accept = Accept::choose(accepted(&head), query.flag("pretty"), offer);
         let (caller, warnings, notes) = (None, Mutex::default(), Mutex::default());
         let flow = OnceLock::new();
-        Call { server, user, head, body, target, query, verb, caller, accept, snapshot, warnings, notes, flow }
+        Call {
+            server,
+            user,
+            head,
+            body,
+            target,
+            query,
+            verb,
+            caller,
+            accept,
+            snapshot,
+            warnings,
+            notes,
+            flow,
+        }
     }
 
     /// The same request as if it had been sent to another namespace.

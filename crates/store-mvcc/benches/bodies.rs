@@ -7,6 +7,12 @@
 //!
 //! Memory is what the system counts as resident, with the allocator that the server has.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a program that measures and tells, no part of the pure crate"
+)]
+
 use std::fmt::Write as _;
 
 use store_mvcc::{Body, Expect, Key, Mvcc, Op, Row, Window};

@@ -19,6 +19,7 @@ mod list;
 mod mvcc;
 mod restore;
 mod row;
+mod strand;
 mod table;
 mod types;
 
@@ -28,4 +29,5 @@ pub use list::{Filter, Page};
 pub use mvcc::{Mvcc, Published, Ready, Rejected, Stats, Tail, Unavailable};
 pub use restore::{Record, Restore, RestoreError};
 pub use row::{Pairs, Row, Uid};
+pub use strand::Interest;
 pub use types::{Event, Expect, Key, KeyRange, Op, Revision, Stored};

@@ -7,7 +7,7 @@ use crate::history::History;
 use crate::list::{self, Filter, Page};
 use crate::row::Common;
 use crate::table::{Local, Table};
-use crate::{Event, Expect, Key, KeyRange, Op, Revision, Row, Stored, Window};
+use crate::{Event, Expect, Interest, Key, KeyRange, Op, Revision, Row, Stored, Window};
 
 /// A precondition that did not hold; the world is unchanged.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct Ready {
 pub struct Published {
     /// The changes, in order of revision.
     pub events: Vec<Arc<Event>>,
+    /// What is followed and was touched by them, each once.
+    pub touched: Vec<Interest>,
     /// Records that no read can reach any more.
     pub dropped: Vec<Revision>,
 }
@@ -199,9 +201,41 @@ impl Mvcc {
         for event in &published.events {
             self.publish(event.clone());
         }
+        published.touched = self.touched(&published.events);
         self.overlay.retain(|_, (revision, _)| *revision > through);
         published.dropped = self.shrink();
         published
+    }
+
+    fn touched(&self, events: &[Arc<Event>]) -> Vec<Interest> {
+        let mut out = Vec::new();
+        for event in events {
+            let resource = &event.after.key.resource;
+            let Some(table) = self.tables.get(resource) else { continue };
+            let interest = |(field, value): (&Arc<str>, &Arc<str>)| Interest {
+                resource: resource.clone(),
+                field: field.clone(),
+                value: value.clone(),
+            };
+            out.extend(table.strands.touched(event).map(interest));
+        }
+        out.sort_unstable();
+        out.dedup();
+        out
+    }
+
+    /// Somebody follows the changes that touch a value; once for each of them, until [`Mvcc::unfollow`].
+    pub fn follow(&mut self, interest: &Interest) {
+        let (resource, base) = (&interest.resource, self.base);
+        let table = self.tables.entry(resource.clone()).or_insert_with(|| Table::new(resource.clone(), base));
+        table.follow(interest);
+    }
+
+    /// Somebody follows them no more.
+    pub fn unfollow(&mut self, interest: &Interest) {
+        if let Some(table) = self.tables.get_mut(&interest.resource) {
+            table.strands.unfollow(interest);
+        }
     }
 
     /// Forgets everything proposed that is not durable: it never happened, and nobody has seen it.
@@ -273,16 +307,45 @@ impl Mvcc {
     /// When some of them have left the window.
     pub fn events_after(&self, range: &KeyRange, from: Revision, limit: usize) -> Result<Tail, Unavailable> {
         self.reaches(&range.resource, from)?;
+        let events = self.tables.get(&range.resource).map(|table| table.events_above(from));
+        Ok(self.tail(range, from, limit, events.into_iter().flatten()))
+    }
+
+    /// The same of the changes that touch a value which somebody follows.
+    ///
+    /// # Errors
+    /// When some of them have left the window. That others have is no matter.
+    pub fn events_touching(
+        &self,
+        interest: &Interest,
+        range: &KeyRange,
+        from: Revision,
+        limit: usize,
+    ) -> Result<Tail, Unavailable> {
+        let strand = self.tables.get(&interest.resource).and_then(|t| t.strands.above(interest, from));
+        let Some((events, dropped)) = strand else { return self.events_after(range, from, limit) };
+        if from < dropped {
+            return Err(Unavailable::Compacted { oldest: dropped });
+        }
+        Ok(self.tail(range, from, limit, events))
+    }
+
+    fn tail<'e>(
+        &self,
+        range: &KeyRange,
+        from: Revision,
+        limit: usize,
+        events: impl Iterator<Item = &'e Arc<Event>>,
+    ) -> Tail {
         let mut tail = Tail { events: Vec::new(), complete_to: from.max(self.head) };
-        let Some(table) = self.tables.get(&range.resource) else { return Ok(tail) };
-        for event in table.events_above(from).filter(|e| range.contains(&e.after.key)) {
+        for event in events.filter(|e| range.contains(&e.after.key)) {
             if tail.events.len() == limit {
                 tail.complete_to = tail.events.last().map_or(from, |e| e.revision);
                 break;
             }
             tail.events.push(event.clone());
         }
-        Ok(tail)
+        tail
     }
 
     /// Whether all events of a resource above `from` are still there.

@@ -5,7 +5,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::history::weight;
-use crate::{Event, Key, Revision, Stored};
+use crate::strand::Strands;
+use crate::{Event, Interest, Key, Revision, Stored};
 
 /// A key within one resource. Order of fields is the order of lists.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +33,8 @@ pub(crate) struct Table {
     live: BTreeMap<Local, Arc<Stored>>,
     in_namespace: BTreeMap<Arc<str>, usize>,
     log: VecDeque<Arc<Event>>,
+    /// Parts of the log that are followed on their own.
+    pub(crate) strands: Strands,
     /// Events of this resource up to here are gone.
     pub(crate) dropped: Revision,
     /// Bytes of live versions, about.
@@ -45,6 +48,7 @@ impl Table {
             live: BTreeMap::new(),
             in_namespace: BTreeMap::new(),
             log: VecDeque::new(),
+            strands: Strands::default(),
             dropped,
             bytes: 0,
         }
@@ -93,14 +97,27 @@ impl Table {
     }
 
     pub(crate) fn log_event(&mut self, event: Arc<Event>) {
+        self.strands.note(&event);
         self.log.push_back(event);
     }
 
     /// Forgets the oldest event; `revision` says which one it is.
     pub(crate) fn forget(&mut self, revision: Revision) {
         let oldest = self.log.pop_front();
-        debug_assert_eq!(oldest.map(|e| e.revision), Some(revision), "history and table log drop in step");
+        debug_assert_eq!(
+            oldest.as_ref().map(|e| e.revision),
+            Some(revision),
+            "history and table log drop in step"
+        );
+        if let Some(oldest) = oldest {
+            self.strands.forget(&oldest);
+        }
         self.dropped = revision;
+    }
+
+    /// One more follows the changes that touch a value.
+    pub(crate) fn follow(&mut self, interest: &Interest) {
+        self.strands.follow(interest, self.log.iter(), self.dropped);
     }
 
     /// Events with a revision above `after`, oldest first.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use store_mvcc::{Event, KeyRange, Revision};
+use store_mvcc::{Event, Interest, KeyRange, Revision, Tail, Unavailable};
 use tokio::sync::watch;
 
 use crate::Error;
@@ -14,6 +14,16 @@ pub struct Cursor {
     range: KeyRange,
     position: Revision,
     moved: watch::Receiver<Revision>,
+    /// What alone is looked at.
+    interest: Option<Interest>,
+}
+
+impl Drop for Cursor {
+    fn drop(&mut self) {
+        if let Some(interest) = &self.interest {
+            self.shared.unfollow(interest);
+        }
+    }
 }
 
 impl Cursor {
@@ -21,7 +31,27 @@ impl Cursor {
         // Subscribed before the first look, so that no change falls between the two.
         let moved = shared.subscribe(&range.resource);
         shared.read().events_after(&range, from, 0)?;
-        Ok(Cursor { shared, range, position: from, moved })
+        Ok(Cursor { shared, range, position: from, moved, interest: None })
+    }
+
+    pub(crate) fn open_touching(
+        shared: Arc<Shared>,
+        range: KeyRange,
+        interest: Interest,
+        from: Revision,
+    ) -> Result<Cursor, Error> {
+        let moved = shared.follow(&interest);
+        let cursor = Cursor { shared, range, position: from, moved, interest: Some(interest) };
+        cursor.tail(0)?;
+        Ok(cursor)
+    }
+
+    fn tail(&self, limit: usize) -> Result<Tail, Unavailable> {
+        let state = self.shared.read();
+        match &self.interest {
+            Some(interest) => state.events_touching(interest, &self.range, self.position, limit),
+            None => state.events_after(&self.range, self.position, limit),
+        }
     }
 
     /// The next events, at least one; waits for them. Safe to drop while it waits.
@@ -55,8 +85,7 @@ impl Cursor {
     pub fn try_next(&mut self) -> Result<Vec<Arc<Event>>, Error> {
         // Before the look, so that what comes during it is news again.
         self.moved.mark_unchanged();
-        let limit = self.shared.limits.cursor_batch_max;
-        let tail = self.shared.read().events_after(&self.range, self.position, limit)?;
+        let tail = self.tail(self.shared.limits.cursor_batch_max)?;
         self.position = tail.complete_to;
         Ok(tail.events)
     }

@@ -158,6 +158,6 @@ impl Driver {
         let published = self.shared.write().persisted(through);
         self.dropped.extend(published.dropped);
         let resources: BTreeSet<_> = published.events.iter().map(|e| e.after.key.resource.clone()).collect();
-        self.shared.announce(through, resources.into_iter());
+        self.shared.announce(through, resources.into_iter(), &published.touched);
     }
 }

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use stdx::Env;
-use store_mvcc::{Filter, Key, KeyRange, Mvcc, Op, Page, Revision, Row, Stats, Stored, Window};
+use store_mvcc::{Filter, Interest, Key, KeyRange, Mvcc, Op, Page, Revision, Row, Stats, Stored, Window};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::driver::{self, Driver, Submission};
@@ -76,6 +76,7 @@ pub(crate) struct Shared {
     mvcc: RwLock<Mvcc>,
     pub(crate) head: watch::Sender<Revision>,
     by_resource: Mutex<BTreeMap<Arc<str>, watch::Sender<Revision>>>,
+    by_interest: Mutex<BTreeMap<Interest, watch::Sender<Revision>>>,
     failed: watch::Sender<Option<Arc<str>>>,
     pub(crate) limits: Limits,
 }
@@ -99,8 +100,36 @@ impl Shared {
         wakers.entry(resource.clone()).or_insert_with(|| watch::Sender::new(Revision(0))).subscribe()
     }
 
+    fn followers(&self) -> MutexGuard<'_, BTreeMap<Interest, watch::Sender<Revision>>> {
+        self.by_interest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to follow what touches a value; ends with [`Shared::unfollow`].
+    pub(crate) fn follow(&self, interest: &Interest) -> watch::Receiver<Revision> {
+        let mut followers = self.followers();
+        let waker = followers.entry(interest.clone()).or_insert_with(|| watch::Sender::new(Revision(0)));
+        let moved = waker.subscribe();
+        drop(followers);
+        self.write().follow(interest);
+        moved
+    }
+
+    /// The caller's receiver, which is about to go, was one of those that [`Shared::follow`] gave.
+    pub(crate) fn unfollow(&self, interest: &Interest) {
+        self.write().unfollow(interest);
+        let mut followers = self.followers();
+        if followers.get(interest).is_some_and(|waker| waker.receiver_count() <= 1) {
+            followers.remove(interest);
+        }
+    }
+
     /// Tells everybody who waits that the committed state has moved.
-    pub(crate) fn announce(&self, head: Revision, resources: impl Iterator<Item = Arc<str>>) {
+    pub(crate) fn announce(
+        &self,
+        head: Revision,
+        resources: impl Iterator<Item = Arc<str>>,
+        touched: &[Interest],
+    ) {
         let wakers = self.wakers();
         for resource in resources {
             if let Some(waker) = wakers.get(&resource) {
@@ -108,6 +137,11 @@ impl Shared {
             }
         }
         drop(wakers);
+        let followers = self.followers();
+        for waker in touched.iter().filter_map(|interest| followers.get(interest)) {
+            waker.send_replace(head);
+        }
+        drop(followers);
         self.head.send_replace(head);
     }
 
@@ -119,6 +153,7 @@ impl Shared {
     /// Ends all waiting: nothing will ever move again.
     pub(crate) fn end(&self) {
         self.wakers().clear();
+        self.followers().clear();
     }
 }
 
@@ -244,6 +279,23 @@ impl Store {
         Cursor::open(self.inner.shared.clone(), range, from)
     }
 
+    /// The same of the changes that touch objects with one value of one field, now or before the change. Others cost nothing: they
+    /// neither wake the cursor nor are looked at. A position in the log moves when the cursor is asked, not by itself.
+    ///
+    /// # Errors
+    /// `Compacted` when some of them are already gone.
+    pub fn watch_touching(
+        &self,
+        range: KeyRange,
+        field: &str,
+        value: &str,
+        from: Revision,
+    ) -> Result<Cursor, Error> {
+        let interest =
+            Interest { resource: range.resource.clone(), field: field.into(), value: value.into() };
+        Cursor::open_touching(self.inner.shared.clone(), range, interest, from)
+    }
+
     /// Completes when the disk has failed and all writing has ended, with the reason. The process should exit then: only a new one
     /// can find out what the disk kept.
     pub async fn failed(&self) -> Error {
@@ -276,6 +328,7 @@ pub(crate) fn shared(mvcc: Mvcc, limits: Limits) -> Arc<Shared> {
         mvcc: RwLock::new(mvcc),
         head,
         by_resource: Mutex::default(),
+        by_interest: Mutex::default(),
         failed: watch::Sender::new(None),
         limits,
     })

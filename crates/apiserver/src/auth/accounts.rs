@@ -136,7 +136,7 @@ impl Accounts {
 
     /// An object that is being deleted counts for a moment longer: its end may take a last request.
     fn is_alive(&self, key: &Key, uid: &str) -> bool {
-        let Some(found) = self.store.get(key).filter(|found| &*found.row.uid == uid) else { return false };
+        let Some(found) = self.store.get(key).filter(|found| found.row.uid == *uid) else { return false };
         let Ok(object) = stored::decode(&found) else { return false };
         let gone: Option<stdx::Time> =
             object["metadata"]["deletionTimestamp"].as_str().and_then(|t| t.parse().ok());

@@ -347,14 +347,8 @@ mod tests {
 
     #[test]
     fn probes_are_exempt() {
-        let asked = |path| Asked {
-            user: &User::anonymous(),
-            verb: "get",
-            path,
-            group: "",
-            resource: "",
-            namespace: "",
-        };
+        let user = User::anonymous();
+        let asked = |path| Asked { user: &user, verb: "get", path, group: "", resource: "", namespace: "" };
         assert_eq!(shipped().flow(&asked("/readyz")).unwrap().level, None);
         assert_eq!(shipped().flow(&asked("/version")).unwrap().level.as_deref(), Some("global-default"));
     }

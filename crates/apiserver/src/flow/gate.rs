@@ -61,7 +61,7 @@ pub(crate) struct Gate {
 /// A place among the requests that run; given back when dropped.
 pub(crate) struct Place {
     /// Nothing when its level is exempt.
-    held: Option<Held>,
+    _held: Option<Held>,
     /// Identities of the schema and the level; nothing when no rule knows the request.
     pub(crate) uids: Option<(Arc<str>, Arc<str>)>,
 }
@@ -72,6 +72,12 @@ struct Held {
     level: Arc<str>,
     ticket: Ticket,
     width: u32,
+}
+
+/// A seat, or a place in a queue with the word that is given when the turn has come.
+struct Seat {
+    held: Held,
+    turn: Option<oneshot::Receiver<()>>,
 }
 
 impl Drop for Held {
@@ -109,15 +115,11 @@ impl Gate {
         wanted: u32,
         env: &Env,
     ) -> Result<Place, Busy> {
-        let Some((flow, arrival)) = self.arrive(asked, wanted) else {
-            return Ok(Place { held: None, uids: None });
-        };
-        let uids = Some((flow.schema_uid, flow.level_uid));
-        let (held, turn) = match arrival {
-            None => return Ok(Place { held: None, uids }),
-            Some(Err(busy)) => return Err(busy),
-            Some(Ok(seated)) => seated,
-        };
+        let config = self.lock().config.clone();
+        let Some(flow) = config.flow(asked) else { return Ok(Place { _held: None, uids: None }) };
+        let uids = Some((flow.schema_uid.clone(), flow.level_uid.clone()));
+        let Some(level) = flow.level.clone() else { return Ok(Place { _held: None, uids }) };
+        let Seat { held, turn } = self.arrive(level, &flow, wanted)?;
         if let Some(turn) = turn {
             tokio::select! {
                 biased;
@@ -129,41 +131,32 @@ impl Gate {
                 }
             }
         }
-        Ok(Place { held: Some(held), uids })
+        Ok(Place { _held: Some(held), uids })
     }
 
-    /// Where the request belongs, and what becomes of it there; nothing inside when it is exempt.
-    #[allow(clippy::type_complexity)]
-    fn arrive(
-        self: &Arc<Self>,
-        asked: &Asked<'_>,
-        wanted: u32,
-    ) -> Option<(Flow, Option<Result<(Held, Option<oneshot::Receiver<()>>), Busy>>)> {
-        let config = self.lock().config.clone();
-        let flow = config.flow(asked)?;
-        let Some(level) = flow.level.clone() else { return Some((flow, None)) };
+    /// Takes a seat, or a place in a queue.
+    fn arrive(self: &Arc<Self>, level: Arc<str>, flow: &Flow, wanted: u32) -> Result<Seat, Busy> {
         let mut state = self.lock();
         let ticket = state.next;
         state.next += 1;
         let width = state.fair.width(&level, wanted);
-        let arrival = state.fair.arrive(&level, flow.hash, ticket, width);
-        let held = || Held { gate: self.clone(), level: level.clone(), ticket, width };
-        let outcome = match arrival {
-            Arrival::Runs => Ok((held(), None)),
-            Arrival::Waits => {
-                let (turn, told) = oneshot::channel();
-                state.waiting.insert(ticket, turn);
-                Ok((held(), Some(told)))
+        let busy = match state.fair.arrive(&level, flow.hash, ticket, width) {
+            arrival @ (Arrival::Runs | Arrival::Waits) => {
+                *state.let_in.entry(level.clone()).or_default() += 1;
+                let turn = (arrival == Arrival::Waits).then(|| {
+                    let (turn, told) = oneshot::channel();
+                    state.waiting.insert(ticket, turn);
+                    told
+                });
+                drop(state);
+                return Ok(Seat { held: Held { gate: self.clone(), level, ticket, width }, turn });
             }
-            Arrival::NoSeat => Err(Busy::ConcurrencyLimit),
-            Arrival::QueueFull => Err(Busy::QueueFull),
+            Arrival::NoSeat => Busy::ConcurrencyLimit,
+            Arrival::QueueFull => Busy::QueueFull,
         };
-        match &outcome {
-            Ok(_) => *state.let_in.entry(level.clone()).or_default() += 1,
-            Err(busy) => *state.refused.entry((level.clone(), busy.reason())).or_default() += 1,
-        }
         drop(state);
-        Some((flow, Some(outcome)))
+        self.count_refused(&level, busy);
+        Err(busy)
     }
 
     fn count_refused(&self, level: &Arc<str>, busy: Busy) {
@@ -185,7 +178,9 @@ impl Gate {
         let mut out = String::new();
         let mut table = |name: &str, help: &str, kind: &str, rows: Vec<(String, u64)>| {
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
-            rows.iter().for_each(|(labels, n)| drop(writeln!(out, "{name}{{{labels}}} {n}")));
+            for (labels, n) in rows {
+                let _ = writeln!(out, "{name}{{{labels}}} {n}");
+            }
         };
         let level = |name: &str| format!("priority_level=\"{name}\"");
         let of = |pick: fn(u32, u32, usize) -> u64| {

@@ -67,6 +67,17 @@ impl Filter {
         })
     }
 
+    /// A field with the value that it must have, such that the index rows tell all that have it.
+    pub(crate) fn interest(&self) -> Option<(&str, &str)> {
+        let is_of_row = |field: &str| !field.starts_with("metadata.") && !self.reads_body;
+        let found = self
+            .fields
+            .0
+            .iter()
+            .find(|(field, equal, value)| *equal && !value.is_empty() && is_of_row(field));
+        found.map(|(field, _, value)| (field.as_str(), value.as_str()))
+    }
+
     /// The one name that is wanted, if the selector names it.
     pub(crate) fn name(&self) -> Option<&str> {
         let named = self.fields.0.iter().find(|(f, equal, _)| f == "metadata.name" && *equal);

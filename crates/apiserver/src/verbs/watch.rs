@@ -156,7 +156,11 @@ impl Stream {
                 page.revision
             }
         };
-        match store.watch(range, from) {
+        let cursor = match self.filter.interest() {
+            Some((field, value)) => store.watch_touching(range, field, value, from),
+            None => store.watch(range, from),
+        };
+        match cursor {
             Ok(cursor) => self.cursor = Some(cursor),
             Err(Error::Compacted { oldest }) => return Ok(Err(too_old(from, oldest))),
             Err(error) => return Err(commit::failed(&error)),
@@ -208,8 +212,16 @@ impl Stream {
             }
             () = &mut self.bookmark => {
                 self.bookmark = self.server.env.sleep(BOOKMARK_EVERY);
-                self.send_progress();
-                Ok(())
+                // A cursor that follows little was not woken by the rest, which it has passed nevertheless.
+                match cursor.try_next() {
+                    Ok(events) if events.is_empty() => {
+                        self.send_progress();
+                        Ok(())
+                    }
+                    Ok(events) => self.send(&events).await,
+                    Err(Error::Compacted { oldest }) => Err(too_old(cursor.position(), oldest)),
+                    Err(_) => Ok(()),
+                }
             }
         }
     }

@@ -301,9 +301,15 @@ impl Review<'_> {
 
     async fn seen(&self, to: &Invocation, object: Option<&Value>) -> Outcome<Option<Value>> {
         let Some(object) = object else { return Ok(None) };
-        let Some(other) = self.other(to, object) else { return Ok(Some(object.clone())) };
+        let Some(other) = self.other(to, object) else {
+            let mut object = object.clone();
+            api_patch::managed::unfold(&mut object);
+            return Ok(Some(object));
+        };
         let stored = convert::to_stored(self.served, object.clone()).await?;
-        convert::to_served(&other, stored).await.map(Some)
+        let mut object = convert::to_served(&other, stored).await?;
+        api_patch::managed::unfold(&mut object);
+        Ok(Some(object))
     }
 
     /// The resource that an object has to be converted to for a hook; none when it is as it should be.

@@ -154,9 +154,7 @@ fn endpoints(store: &Store, namespace: &str, name: &str, port: u16) -> Result<Ve
     let port_name = wanted["name"].as_str().unwrap_or_default();
     let range =
         KeyRange { resource: "endpointslices.discovery.k8s.io".into(), namespace: Some(namespace.into()) };
-    let of_service = |s: &store::Stored| {
-        s.row.labels().get("kubernetes.io/service-name") == Some(name)
-    };
+    let of_service = |s: &store::Stored| s.row.labels().get("kubernetes.io/service-name") == Some(name);
     let slices = store.list(&range, None, None, 0, Some(&of_service)).map_err(|e| e.to_string())?;
     let found: Vec<SocketAddr> = slices
         .items

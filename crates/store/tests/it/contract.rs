@@ -194,3 +194,38 @@ fn lists_filter_by_row_and_count_what_is_left() {
         assert_eq!(store.count(&range("pods", None)), 10);
     });
 }
+
+#[test]
+fn a_cursor_that_follows_a_value_sees_what_comes_to_it_and_goes_from_it() {
+    everywhere(|mut reopen, driving| {
+        let store = open(&mut reopen, Window { events_max: 6, ..Window::default() }, driving);
+        let put = |name: &str, node: &str| {
+            let row = store::Row::new("u", [], [("spec.nodeName", node)]);
+            let key = Key::new("pods", "shop", name);
+            let op = store::Op::Put { key, row, body: store::Body::pack(b"{}"), expect: Expect::Any };
+            run(store.write(op)).unwrap()
+        };
+        put("p", "a");
+        let follow = |from| store.watch_touching(range("pods", None), "spec.nodeName", "a", from);
+        let revisions =
+            |c: &mut store::Cursor| c.try_next().unwrap().iter().map(|e| e.revision.0).collect::<Vec<_>>();
+        let mut cursor = follow(Revision(0)).unwrap();
+        put("p", "b");
+        put("q", "b");
+        put("r", "a");
+        assert_eq!(revisions(&mut cursor), [1, 2, 4]);
+        assert_eq!(cursor.position(), Revision(4));
+        for _ in 0..20 {
+            put("q", "c");
+        }
+        assert!(revisions(&mut cursor).is_empty(), "a thousand others are no reason to begin anew");
+        assert_eq!(cursor.position(), Revision(24));
+        assert!(matches!(follow(Revision(1)), Err(Error::Compacted { oldest: Revision(4) })));
+        drop(cursor);
+        assert!(
+            matches!(follow(Revision(4)), Err(Error::Compacted { .. })),
+            "what nobody follows is not kept apart"
+        );
+        assert!(follow(Revision(24)).is_ok());
+    });
+}
