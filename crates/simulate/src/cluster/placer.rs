@@ -6,7 +6,7 @@ use std::sync::Arc;
 use api_meta::Requirement;
 use sched_core::{Decision, Hints, NodeFact, NodeTerm, PodFact, Snapshot};
 use sched_device::{BestFit, DeviceSet, Node, Policy, Rating, Shape};
-use sched_plugins::{Engine, Rules};
+use sched_plugins::Rules;
 
 use crate::policy::AnyPolicy;
 

@@ -79,5 +79,5 @@ fn by_selector(
     let namespace = served.resource.namespaced.then(|| namespace.into());
     let range = KeyRange { resource: served.storage_key.clone(), namespace };
     let page = subject.call.server.store.list(&range, None, None, 0, None).map_err(|e| e.to_string())?;
-    Ok(page.items.into_iter().filter(|o| selector.matches(&*o.row.labels)).collect())
+    Ok(page.items.into_iter().filter(|o| selector.matches(o.row.labels())).collect())
 }
