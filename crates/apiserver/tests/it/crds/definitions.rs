@@ -84,7 +84,7 @@ async fn what_is_wrong_is_named_by_field() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rules_that_are_not_run_are_warned_of() {
+async fn an_object_of_the_wrong_shape_is_told_that_its_rules_were_not_run() {
     let w = world().await;
     let rules = json!([{"rule": "self != 'longvalue'"}]);
     let schema = spec_of(json!({"a": {"type": "string", "maxLength": 3, "x-kubernetes-validations": rules}}));
