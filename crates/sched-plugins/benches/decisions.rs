@@ -126,8 +126,11 @@ fn anti_affinity() -> Value {
     pod
 }
 
+/// What a kind adds to a template of an application.
+type More = fn(&str) -> Value;
+
 /// How many templates of each kind there are in a hundred.
-const MIX: [(usize, fn(&str) -> Value); 10] = [
+const MIX: [(usize, More); 10] = [
     (30, |_| json!({})),
     // Owned pods spread by the scheduler's defaults, over hosts and zones.
     (
@@ -170,7 +173,7 @@ fn mixed(name: &'static str) -> Workload {
             "metadata": {"name": format!("node-{i:05}"), "labels": {
                 HOSTNAME: format!("node-{i:05}"), ZONE: format!("zone{}", 1 + (i / 7) % 3), "rack": format!("r{}", i / 40),
                 "topology.kubernetes.io/region": "region1", "kubernetes.io/arch": "amd64", "kubernetes.io/os": "linux",
-                "disk": if i % 4 == 0 { "ssd" } else { "hdd" }, "node.kubernetes.io/instance-type": format!("m{cpu}")}},
+                "disk": if i.is_multiple_of(4) { "ssd" } else { "hdd" }, "node.kubernetes.io/instance-type": format!("m{cpu}")}},
             "spec": {"taints": taints},
             "status": {"allocatable": {"cpu": cpu, "memory": memory, "pods": "110"}},
         })
