@@ -159,8 +159,12 @@ impl CafeAudit {
         }
     }
 
-    fn check_groups(&mut self, uid: &str, now: &Life) {
+    /// A pod counts when it is brought to the image. One that had it all along is only heard of.
+    fn check_groups(&mut self, uid: &str, before: &Life, now: &Life) {
         let Some(release) = &mut self.release else { return };
+        if before.image == now.image {
+            return;
+        }
         if now.image != release.image || now.is_gone || !release.touched.insert(uid.to_owned()) {
             return;
         }
@@ -216,7 +220,7 @@ impl Judge for CafeAudit {
         self.check_drain(&uid, &before, &now);
         self.check_gate(&before, &now);
         self.check_identity(&uid, &before, &now, is_new);
-        self.check_groups(&uid, &now);
+        self.check_groups(&uid, &before, &now);
         self.check_minimum(&now);
         self.check_one_group();
     }
