@@ -47,7 +47,7 @@ enum Command {
     /// Start a cluster in this process, and its node agents beside it
     Up(Box<up::Args>),
     /// Run single roles against the API server of a kubeconfig
-    Run(run::Args),
+    Run(Box<run::Args>),
     /// Print what a cluster needs before the controllers run there
     Install(install::Args),
     Store(backup::Args),
@@ -103,7 +103,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => return demo::run(args, os::env(), connect).await,
         Command::Load(args) => demo::load::run(args).await?,
         Command::Up(args) => up::run(*args).await?,
-        Command::Run(args) => run::run(args).await?,
+        Command::Run(args) => run::run(*args).await?,
         Command::Install(args) => install::run(&args)?,
         Command::Store(args) => backup::run(args).await?,
         Command::Shop(args) => return Ok(shop::run(args).await),

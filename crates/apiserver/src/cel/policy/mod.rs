@@ -95,9 +95,12 @@ fn refreshed<T>(
     Ok(out)
 }
 
+/// A policy and its bindings.
+type Bound = (Arc<Policy>, Vec<Arc<Binding>>);
+
 impl Policies {
     /// Policies that are bound, each with its bindings, in order of their names.
-    fn bound(&self, server: &ApiServer) -> Outcome<Vec<(Arc<Policy>, Vec<Arc<Binding>>)>> {
+    fn bound(&self, server: &ApiServer) -> Outcome<Vec<Bound>> {
         let (policies, bindings) = (list(server, POLICIES)?, list(server, BINDINGS)?);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let known = &mut *known;
@@ -202,7 +205,7 @@ impl Denial {
         let mut refusal = forbidden_because(resource, name, &self.message, vec![cause]);
         let reason = if self.reason.is_empty() { "Invalid" } else { &self.reason };
         refusal.status.reason = reason.to_owned();
-        refusal.status.code = Reason::parse(reason).map_or(422, Reason::code).into();
+        refusal.status.code = Reason::parse(reason).map_or(422, Reason::code);
         refusal
     }
 }

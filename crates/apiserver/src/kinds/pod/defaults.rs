@@ -221,6 +221,14 @@ fn addresses(pod: &mut Value) {
     }
 }
 
+/// Signals of one's own are not there yet: the field is dropped, and a lifecycle that has nothing else with it.
+fn drop_stop_signal(c: &mut Value) {
+    let Some(lifecycle) = c.get_mut("lifecycle").and_then(Value::as_object_mut) else { return };
+    if lifecycle.remove("stopSignal").is_some() && lifecycle.is_empty() {
+        c.as_object_mut().map(|c| c.remove("lifecycle"));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,13 +245,5 @@ mod tests {
         ] {
             assert_eq!(pull_policy(image), policy, "{image}");
         }
-    }
-}
-
-/// Signals of one's own are not there yet: the field is dropped, and a lifecycle that has nothing else with it.
-fn drop_stop_signal(c: &mut Value) {
-    let Some(lifecycle) = c.get_mut("lifecycle").and_then(Value::as_object_mut) else { return };
-    if lifecycle.remove("stopSignal").is_some() && lifecycle.is_empty() {
-        c.as_object_mut().map(|c| c.remove("lifecycle"));
     }
 }
