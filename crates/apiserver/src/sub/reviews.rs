@@ -75,6 +75,7 @@ pub(crate) async fn answer(call: &Call, served: &Arc<Served>) -> Outcome<Respons
     let status = review["status"].take();
     review.as_object_mut().map(|m| m.remove("status"));
     owners::update(served, &writer, None, &mut review);
+    api_patch::managed::unfold(&mut review);
     review["status"] = status;
     if served.resource.namespaced {
         review["metadata"]["namespace"] = json!(call.target.namespace);

@@ -54,6 +54,7 @@ pub(crate) async fn issue(call: &Call, served: &Arc<Served>) -> Outcome<Response
     let life = life(&mut request)?;
     let writer = Writer { manager: &call.manager(), subresource: "token", now: call.server.env.now() };
     owners::update(&kind, &writer, None, &mut request);
+    api_patch::managed::unfold(&mut request);
     let audiences = audiences(&mut request, accounts);
     let mut grant = Grant { namespace: &call.target.namespace, account: name, uid: &uid, ..Grant::default() };
     bind(call, &request["spec"]["boundObjectRef"], &mut grant)?;
