@@ -88,12 +88,10 @@ async fn resource(call: &Call, served: &Arc<Served>) -> Outcome<Response> {
 }
 
 /// Kinds that an API server itself would act on, and this one does not: who writes them is told.
-const INERT: [&str; 5] = [
+const INERT: [&str; 3] = [
     "apiservices.apiregistration.k8s.io",
-    "flowschemas.flowcontrol.apiserver.k8s.io",
     "mutatingadmissionpolicies.admissionregistration.k8s.io",
     "mutatingadmissionpolicybindings.admissionregistration.k8s.io",
-    "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
 ];
 
 async fn answer(call: &Call, served: &Arc<Served>, method: &str) -> Outcome<Response> {

@@ -19,7 +19,6 @@ pub(super) static FLOW_SCHEMA: Facts = Facts {
     validate_update: |v, _, context| {
         if context.subresource == "status" { Vec::new() } else { flow_schema(&v["spec"]) }
     },
-    warnings: inert,
     columns: &FLOW_COLUMNS,
     row: |v, now| {
         let spec = &v["spec"];
@@ -35,13 +34,6 @@ pub(super) static FLOW_SCHEMA: Facts = Facts {
     },
     ..Facts::PLAIN
 };
-
-/// Requests are bounded as a whole here; these objects change nothing about that.
-fn inert(new: &Value, old: Option<&Value>) -> Vec<String> {
-    let is_news = old.is_none_or(|o| o["spec"] != new["spec"]);
-    let text = "priority and fairness is stored but not acted on by this server";
-    if is_news { vec![text.to_owned()] } else { Vec::new() }
-}
 
 const PRECEDENCE_MAX: i64 = 10_000;
 
@@ -132,17 +124,17 @@ pub(super) static PRIORITY_LEVEL: Facts = Facts {
     validate_update: |v, _, context| {
         if context.subresource == "status" { Vec::new() } else { priority_level(&v["spec"]) }
     },
-    warnings: inert,
     columns: &LEVEL_COLUMNS,
     row: |v, now| {
         let spec = &v["spec"];
-        let shares = &spec[if text(spec, "type") == "Exempt" { "exempt" } else { "limited" }];
+        // As upstream: a number, and nothing for what is exempt.
+        let shares = &spec["limited"]["nominalConcurrencyShares"];
         let queuing = &spec["limited"]["limitResponse"]["queuing"];
         let or_none = |v: &Value| none_if_empty(&plain(v));
         vec![
             v["metadata"]["name"].clone(),
             text(spec, "type").into(),
-            or_none(&shares["nominalConcurrencyShares"]),
+            if shares.is_null() { "<none>".into() } else { shares.clone() },
             or_none(&queuing["queues"]),
             or_none(&queuing["handSize"]),
             or_none(&queuing["queueLengthLimit"]),
