@@ -127,14 +127,14 @@ pub(super) static PRIORITY_LEVEL: Facts = Facts {
     columns: &LEVEL_COLUMNS,
     row: |v, now| {
         let spec = &v["spec"];
-        // As upstream: a number, and nothing for what is exempt.
+        // As upstream: numbers, and nothing for what is exempt.
         let shares = &spec["limited"]["nominalConcurrencyShares"];
         let queuing = &spec["limited"]["limitResponse"]["queuing"];
-        let or_none = |v: &Value| none_if_empty(&plain(v));
+        let or_none = |v: &Value| if v.is_null() { "<none>".into() } else { v.clone() };
         vec![
             v["metadata"]["name"].clone(),
             text(spec, "type").into(),
-            if shares.is_null() { "<none>".into() } else { shares.clone() },
+            or_none(shares),
             or_none(&queuing["queues"]),
             or_none(&queuing["handSize"]),
             or_none(&queuing["queueLengthLimit"]),
