@@ -4,7 +4,7 @@ use api_meta::Cause;
 use serde_json::{Value, json};
 
 use super::check::{Findings, Path, default, given, int, list, text};
-use super::show::{age_of, none_if_empty, plain, unset_if_empty};
+use super::show::{age_of, none_if_empty, unset_if_empty};
 use crate::registry::{Column, Facts, Generation};
 
 // --- Flow control -------------------------------------------------------------------------------------------------
