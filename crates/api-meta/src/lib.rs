@@ -11,7 +11,7 @@ mod status;
 
 pub use int_or_percent::{IntOrPercent, Round};
 pub use meta::{Condition, Object, ObjectKey, ObjectMeta, OwnerReference, set_condition};
-pub use quantity::{Quantity, QuantityError};
+pub use quantity::{Quantity, QuantityError, Written};
 pub use resource::{GroupVersionKind, Resource};
 pub use selector::{
     FieldSelector, LabelSelector, Labels, MatchExpression, Requirement, Selector, SelectorError,

@@ -43,24 +43,47 @@ impl FromStr for Quantity {
     }
 }
 
+/// The parts of a quantity as it is written: `[-]WHOLE[.PART] × 2^binary × 10^decimal`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written<'a> {
+    /// Whether a minus stands before it.
+    pub is_negative: bool,
+    /// Digits before the point; may be empty when there are some after it.
+    pub whole: &'a str,
+    /// Digits after the point.
+    pub part: &'a str,
+    /// Power of two of the suffix.
+    pub binary: u32,
+    /// Power of ten of the suffix.
+    pub decimal: i32,
+}
+
+impl Written<'_> {
+    /// Takes a text apart; nothing when it is no quantity. How exactly and how large a value may be is up to the caller.
+    pub fn read(text: &str) -> Option<Written<'_>> {
+        let (is_negative, rest) = match text.as_bytes().first()? {
+            b'-' => (true, &text[1..]),
+            b'+' => (false, &text[1..]),
+            _ => (false, text),
+        };
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let (number, suffix) = rest.split_at(end);
+        let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+        if (whole.is_empty() && part.is_empty()) || part.contains('.') {
+            return None;
+        }
+        let (binary, decimal) = scale(suffix)?;
+        Some(Written { is_negative, whole, part, binary, decimal })
+    }
+}
+
 /// Thousandths of the quantity, or nothing when the text is none.
 fn parse(text: &str) -> Option<i128> {
-    let (negative, rest) = match text.as_bytes().first()? {
-        b'-' => (true, &text[1..]),
-        b'+' => (false, &text[1..]),
-        _ => (false, text),
-    };
-    let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-    let (number, suffix) = rest.split_at(end);
-    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-    if (whole.is_empty() && part.is_empty()) || part.contains('.') {
-        return None;
-    }
+    let Written { is_negative, whole, part, binary, decimal } = Written::read(text)?;
     let digits: String = [whole, part].concat();
     let mantissa: i128 = if digits.len() > 30 { return None } else { digits.parse().ok()? };
-    let (binary, decimal) = scale(suffix)?;
     // value in thousandths = mantissa * 2^binary * 10^(decimal + 3 - len(part))
-    let exponent = decimal + 3 - i32::try_from(part.len()).ok()?;
+    let exponent = decimal.checked_add(3)?.checked_sub(i32::try_from(part.len()).ok()?)?;
     let scaled = mantissa.checked_mul(1i128.checked_shl(binary)?)?;
     let value = if exponent >= 0 {
         scaled.checked_mul(10i128.checked_pow(u32::try_from(exponent).ok()?)?)?
@@ -70,7 +93,7 @@ fn parse(text: &str) -> Option<i128> {
             None => i128::from(scaled != 0),
         }
     };
-    Some(if negative { -value } else { value })
+    Some(if is_negative { -value } else { value })
 }
 
 /// Powers of two and of ten that a suffix stands for.

@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use api_meta::Written;
+
 use super::strings::one;
 use super::{Outcome, Row, global, member};
 use crate::cost::Price;
@@ -71,18 +73,8 @@ fn combine(args: &[Value], by: fn(i128, i128) -> Option<i128>) -> Outcome {
 impl Amount {
     /// Reads a quantity; nothing when the text is none. Parts finer than a billionth are rounded up.
     pub fn parse(text: &str) -> Option<Amount> {
-        let (is_negative, rest) = match text.as_bytes().first()? {
-            b'-' => (true, &text[1..]),
-            b'+' => (false, &text[1..]),
-            _ => (false, text),
-        };
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let (number, suffix) = rest.split_at(end);
-        let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-        if (whole.is_empty() && part.is_empty()) || part.contains('.') {
-            return None;
-        }
-        let (binary, decimal) = scale(suffix)?;
+        let Written { is_negative, whole, part, binary, decimal } = Written::read(text)?;
+        let decimal = decimal.clamp(-1000, 1000);
         let digits = [whole, part].concat();
         let digits = digits.trim_start_matches('0');
         let size = if digits.is_empty() { 0 } else { billionths(digits, part.len(), binary, decimal) };
@@ -112,30 +104,4 @@ fn billionths(digits: &str, part: usize, binary: u32, decimal: i32) -> i128 {
         Some(n) => n / power + i128::from(n % power != 0),
         None => (mantissa / power).checked_mul(1 << binary).unwrap_or(LARGEST),
     }
-}
-
-/// Powers of two and of ten that a suffix stands for.
-fn scale(suffix: &str) -> Option<(u32, i32)> {
-    Some(match suffix {
-        "" => (0, 0),
-        "n" => (0, -9),
-        "u" => (0, -6),
-        "m" => (0, -3),
-        "k" => (0, 3),
-        "M" => (0, 6),
-        "G" => (0, 9),
-        "T" => (0, 12),
-        "P" => (0, 15),
-        "E" => (0, 18),
-        "Ki" => (10, 0),
-        "Mi" => (20, 0),
-        "Gi" => (30, 0),
-        "Ti" => (40, 0),
-        "Pi" => (50, 0),
-        "Ei" => (60, 0),
-        _ => {
-            let exponent: i32 = suffix.strip_prefix(['e', 'E'])?.parse().ok()?;
-            (0, exponent.clamp(-1000, 1000))
-        }
-    })
 }
