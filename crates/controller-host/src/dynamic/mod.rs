@@ -5,6 +5,7 @@
 //! ```
 
 mod collect;
+mod desk;
 mod discovery;
 mod quotas;
 mod sweep;

@@ -3,19 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use api_client::{Client, Error, ListOptions, MetaOnly};
+use api_client::{Error, MetaOnly};
 use api_core::Namespace;
 use api_meta::{ObjectKey, Resource};
 use builtins::namespace::{self, Content};
 use futures_util::future::join_all;
-use reconcile::{Action, Feed, Queue, Verb, World};
-use tokio::sync::mpsc;
+use reconcile::{Action, Verb};
 
 use super::Duty;
+use super::desk::{Desk, Next, list};
 use super::discovery::discover;
-use crate::mirror::{self, Tiding};
+use crate::mirror::Tiding;
 
-const PAGE: usize = 500;
 /// Requests under way at a time.
 const BATCH: usize = 32;
 /// After deletions: most objects go at once, so the next look comes soon.
@@ -23,71 +22,47 @@ const SOON: Duration = Duration::from_millis(50);
 
 /// Runs for ever.
 pub(super) async fn run(duty: Duty) {
-    let feed = Feed::of::<Namespace>();
-    let (inbox, tidings) = mpsc::channel(mirror::INBOX);
-    mirror::start(&duty.env, duty.client.clone(), 0, feed.clone(), inbox);
-    let mut world = World::new();
-    feed.register(&mut world);
-    let mut sweep = Sweep { duty, feed, world, queue: Queue::new(), undeleted: BTreeMap::new() };
-    sweep.own(tidings).await;
+    let desk = Desk::open::<Namespace>(&duty.env, &duty.client);
+    let mut sweep = Sweep { duty, desk, undeleted: BTreeMap::new() };
+    while let Some(next) = sweep.desk.next().await {
+        match next {
+            Next::Told(tiding) => sweep.take(tiding),
+            Next::Due(key) => {
+                sweep.look(&key).await;
+                sweep.desk.queue.done(&key);
+            }
+        }
+    }
 }
 
 struct Sweep {
     duty: Duty,
-    feed: Feed,
-    world: World,
-    queue: Queue<ObjectKey>,
+    desk: Desk,
     /// What the last attempt on a namespace could not delete.
     undeleted: BTreeMap<ObjectKey, Vec<String>>,
 }
 
 impl Sweep {
-    async fn own(&mut self, mut tidings: mpsc::Receiver<Tiding>) {
-        loop {
-            while let Ok(tiding) = tidings.try_recv() {
-                self.take(tiding);
-            }
-            if let Some(key) = self.queue.pop(self.duty.env.now()) {
-                self.look(&key).await;
-                self.queue.done(&key);
-                continue;
-            }
-            let now = self.duty.env.now();
-            let sleep = match self.queue.next_due() {
-                Some(at) => self.duty.env.sleep(at.since(now)),
-                None => Box::pin(std::future::pending()),
-            };
-            tokio::select! {
-                biased;
-                tiding = tidings.recv() => match tiding {
-                    Some(tiding) => self.take(tiding),
-                    None => return,
-                },
-                () = sleep => {}
-            }
-        }
-    }
-
     fn take(&mut self, tiding: Tiding) {
         let Tiding::Change { delta, .. } = tiding else { return };
         match delta {
             api_client::Delta::Applied(object) => {
-                let meta = self.feed.meta(&object);
+                let meta = self.desk.feed.meta(&object);
                 if let Some(key) = meta.filter(|m| m.is_terminating()).map(|m| m.key()) {
-                    self.queue.add(key);
+                    self.desk.queue.add(key);
                 }
-                self.feed.apply(&mut self.world, object);
+                self.desk.feed.apply(&mut self.desk.world, object);
             }
             api_client::Delta::Deleted(key) => {
                 self.undeleted.remove(&key);
-                self.feed.remove(&mut self.world, &key);
+                self.desk.feed.remove(&mut self.desk.world, &key);
             }
             api_client::Delta::Synced(_) => {}
         }
     }
 
     async fn look(&mut self, key: &ObjectKey) {
-        let Some(namespace) = self.world.cache::<Namespace>().get(key).cloned() else { return };
+        let Some(namespace) = self.desk.world.cache::<Namespace>().get(key).cloned() else { return };
         if !namespace.metadata.is_terminating() || namespace.spec.finalizers.is_empty() {
             return;
         }
@@ -96,13 +71,13 @@ impl Sweep {
             Ok(content) => content,
             Err(error) => {
                 tracing::debug!(namespace = key.name, %error, "cannot find out what is in the namespace");
-                self.queue.add_after_failure(key.clone(), now);
+                self.desk.queue.add_after_failure(key.clone(), now);
                 return;
             }
         };
         let plan = namespace::plan(&namespace, &content, now);
         if let Some(at) = plan.wake {
-            self.queue.add_at(key.clone(), at);
+            self.desk.queue.add_at(key.clone(), at);
         }
         let failures = self.carry_out(key, &plan.actions).await;
         self.duty.metrics.reconciled(
@@ -111,14 +86,14 @@ impl Sweep {
             self.duty.env.now().since(now),
         );
         if failures.is_empty() {
-            self.queue.forget(key);
+            self.desk.queue.forget(key);
             let deleted = plan.actions.iter().any(|a| a.verb() == Verb::Delete);
             if deleted {
-                self.queue.add_at(key.clone(), self.duty.env.now() + SOON);
+                self.desk.queue.add_at(key.clone(), self.duty.env.now() + SOON);
             }
         } else {
             tracing::debug!(namespace = key.name, ?failures, "not everything could be deleted");
-            self.queue.add_after_failure(key.clone(), self.duty.env.now());
+            self.desk.queue.add_after_failure(key.clone(), self.duty.env.now());
         }
         self.undeleted.insert(key.clone(), failures);
     }
@@ -131,7 +106,7 @@ impl Sweep {
             for action in batch {
                 match self.duty.ask(&key.name, action, self.duty.env.now()) {
                     Ok(()) => granted.push(action),
-                    Err(wait) => self.queue.add_at(key.clone(), self.duty.env.now() + wait),
+                    Err(wait) => self.desk.queue.add_at(key.clone(), self.duty.env.now() + wait),
                 }
             }
             let executor = &self.duty.executor;
@@ -141,7 +116,7 @@ impl Sweep {
                     Ok(_) => {}
                     // Gone, or replaced: the next look tells.
                     Err(error) if crate::execute::is_race(&error) => {
-                        self.queue.add_at(key.clone(), self.duty.env.now() + SOON);
+                        self.desk.queue.add_at(key.clone(), self.duty.env.now() + SOON);
                     }
                     Err(error) => {
                         failures.push(format!("{} {}: {error}", action.resource(), action.key().name))
@@ -168,7 +143,7 @@ impl Sweep {
             .map(|k| k.resource)
             .collect();
         for batch in kinds.chunks(BATCH) {
-            let lists = join_all(batch.iter().map(|r| list(&client, r, &key.name))).await;
+            let lists = join_all(batch.iter().map(|r| list::<MetaOnly>(&client, r, &key.name))).await;
             for (resource, list) in batch.iter().zip(lists) {
                 match list {
                     Ok(items) => {
@@ -181,18 +156,5 @@ impl Sweep {
             }
         }
         Ok(content)
-    }
-}
-
-async fn list(client: &Client, resource: &Resource, namespace: &str) -> Result<Vec<MetaOnly>, Error> {
-    let mut options = ListOptions { limit: PAGE, ..ListOptions::default() };
-    let mut items = Vec::new();
-    loop {
-        let page = client.list::<MetaOnly>(resource, namespace, &options).await?;
-        items.extend(page.items);
-        options.r#continue = page.metadata.r#continue;
-        if options.r#continue.is_empty() {
-            return Ok(items);
-        }
     }
 }
