@@ -9,6 +9,7 @@ use base64::Engine as _;
 use serde_json::{Map, Value as Json};
 
 use crate::moment::{self, Moment};
+use crate::parse::RESERVED;
 use crate::types::{FieldType, ListType, MapType, Merge, ObjectType, Type};
 use crate::value::{List, Value};
 
@@ -131,34 +132,12 @@ fn open_length(schema: &Json) -> u64 {
     choices.map(|c| c.len() as u64).max().unwrap_or(REQUEST_BYTES_MAX - 2)
 }
 
-/// Words that mean something in expressions, so that fields of these names are written `__word__`.
-const WORDS: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
+/// Words that mean something in expressions, beside those that are kept: fields of these names are written `__word__`.
+const WORDS: [&str; 4] = ["true", "false", "null", "in"];
 
 /// A field's name as expressions write it (`a-b` is `a__dash__b`); nothing for names that cannot be written.
 pub fn escape(name: &str) -> Option<String> {
-    if WORDS.contains(&name) {
+    if WORDS.contains(&name) || RESERVED.contains(&name) {
         return Some(format!("__{name}__"));
     }
     let is_first = |c: char| c.is_ascii_alphabetic() || c == '_';
