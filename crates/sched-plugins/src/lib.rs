@@ -15,6 +15,7 @@
 
 mod config;
 mod engine;
+mod logarithm;
 mod plain;
 mod rules;
 
