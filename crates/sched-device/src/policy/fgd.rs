@@ -1,6 +1,6 @@
 //! Fragmentation gradient descent: where the expected fragmentation grows least.
 
-use super::{Policy, Rating, first, sigmoid};
+use super::{Policy, Rating, best_device, first, sigmoid};
 use crate::{DeviceSet, Kind, Mix, Node, Shape};
 
 /// FGD of "Beware of Fragmentation: Scheduling GPU-Sharing Workloads with Fragmentation Gradient Descent" (USENIX ATC 2023).
@@ -32,19 +32,6 @@ impl Policy for Fgd {
             let devices = first(&node.room, shape);
             return Rating { score: self.score(before, node, shape, devices), devices };
         }
-        let left = node.room.left();
-        let mut best: Option<Rating> = None;
-        for (device, here) in left.iter().enumerate().filter(|(_, l)| **l >= shape.milli) {
-            // Devices with as much left are as good; the first one stands for them.
-            if left[..device].contains(here) {
-                continue;
-            }
-            let devices = DeviceSet::NONE.with(device);
-            let score = self.score(before, node, shape, devices);
-            if best.is_none_or(|b| score > b.score) {
-                best = Some(Rating { score, devices });
-            }
-        }
-        best.expect("the shape fits, so one device has enough left")
+        best_device(node, shape, |devices| self.score(before, node, shape, devices))
     }
 }

@@ -1,6 +1,6 @@
 //! The policy of profile `knarr`: fragmentation gradient descent with foresight about CPU.
 
-use super::{Policy, Rating, tightest};
+use super::{Policy, Rating, best_device, tightest};
 use crate::{DeviceSet, Mix, Node, Shape};
 
 /// Steps along FGD's gradient, but on a waste that grows before CPU runs out: FGD sees that a node's idle devices lack CPU
@@ -42,19 +42,6 @@ impl Policy for Knarr {
             let devices = tightest(&node.room, shape);
             return Rating { score: self.score(before, node, shape, devices), devices };
         }
-        let left = node.room.left();
-        let mut best: Option<Rating> = None;
-        for (device, here) in left.iter().enumerate().filter(|(_, l)| **l >= shape.milli) {
-            // Devices with as much left are as good; the first one stands for them.
-            if left[..device].contains(here) {
-                continue;
-            }
-            let devices = DeviceSet::NONE.with(device);
-            let score = self.score(before, node, shape, devices);
-            if best.is_none_or(|b| score > b.score) {
-                best = Some(Rating { score, devices });
-            }
-        }
-        best.expect("the shape fits, so one device has enough left")
+        best_device(node, shape, |devices| self.score(before, node, shape, devices))
     }
 }

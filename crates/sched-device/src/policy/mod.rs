@@ -69,6 +69,24 @@ pub(crate) fn first(room: &Room, shape: &Shape) -> DeviceSet {
     fitting.take(usize::from(shape.devices)).fold(DeviceSet::NONE, |set, (d, _)| set.with(d))
 }
 
+/// The one device that scores best for a shape that takes one; the first among equals.
+fn best_device(node: &Node, shape: &Shape, score: impl Fn(DeviceSet) -> i64) -> Rating {
+    let left = node.room.left();
+    let mut best: Option<Rating> = None;
+    for (device, here) in left.iter().enumerate().filter(|(_, l)| **l >= shape.milli) {
+        // Devices with as much left are as good; the first one stands for them.
+        if left[..device].contains(here) {
+            continue;
+        }
+        let devices = DeviceSet::NONE.with(device);
+        let score = score(devices);
+        if best.is_none_or(|b| score > b.score) {
+            best = Some(Rating { score, devices });
+        }
+    }
+    best.expect("the shape fits, so one device has enough left")
+}
+
 /// The sigmoid of a difference of fragmentation, in devices.
 fn sigmoid(milli: f64) -> f64 {
     1.0 / (1.0 + (-milli / 1000.0).exp())
