@@ -189,6 +189,7 @@ pub struct ApiServer {
 impl ApiServer {
     /// A server over these parts. Call [`ApiServer::bootstrap`] once before the first request.
     pub fn new(config: Config) -> Arc<ApiServer> {
+        config.store.keep_times(config.env.clock.clone());
         Arc::new(ApiServer {
             addresses: Addresses::new(config.services),
             gate: Arc::default(),

@@ -1,11 +1,11 @@
 //! The handle that everybody holds.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use stdx::Env;
+use stdx::{Clock, Env, Time};
 use store_mvcc::{Filter, Interest, Key, KeyRange, Mvcc, Op, Page, Revision, Row, Stats, Stored, Window};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -71,6 +71,39 @@ impl Limits {
     }
 }
 
+/// Batches whose time is remembered.
+const TIMES_MAX: usize = 4096;
+
+/// When the newest batches became durable.
+#[derive(Default)]
+struct Times {
+    clock: OnceLock<Arc<dyn Clock>>,
+    /// Last revision of a batch, and when it was durable; oldest first.
+    batches: Mutex<VecDeque<(Revision, Time)>>,
+}
+
+impl Times {
+    fn batches(&self) -> MutexGuard<'_, VecDeque<(Revision, Time)>> {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, through: Revision) {
+        let Some(clock) = self.clock.get() else { return };
+        let now = clock.now();
+        let mut batches = self.batches();
+        if batches.len() == TIMES_MAX {
+            batches.pop_front();
+        }
+        batches.push_back((through, now));
+    }
+
+    fn of(&self, revision: Revision) -> Option<Time> {
+        let batches = self.batches();
+        let at = batches.partition_point(|(through, _)| *through < revision);
+        batches.get(at).map(|(_, time)| *time)
+    }
+}
+
 /// The committed state and who waits for it to change.
 pub(crate) struct Shared {
     mvcc: RwLock<Mvcc>,
@@ -78,6 +111,7 @@ pub(crate) struct Shared {
     by_resource: Mutex<BTreeMap<Arc<str>, watch::Sender<Revision>>>,
     by_interest: Mutex<BTreeMap<Interest, watch::Sender<Revision>>>,
     failed: watch::Sender<Option<Arc<str>>>,
+    times: Times,
     pub(crate) limits: Limits,
 }
 
@@ -130,6 +164,7 @@ impl Shared {
         resources: impl Iterator<Item = Arc<str>>,
         touched: &[Interest],
     ) {
+        self.times.note(head);
         let wakers = self.wakers();
         for resource in resources {
             if let Some(waker) = wakers.get(&resource) {
@@ -258,6 +293,17 @@ impl Store {
         *self.inner.shared.head.borrow()
     }
 
+    /// Remembers from now on, by this clock, when changes became durable. The first call counts.
+    pub fn keep_times(&self, clock: Arc<dyn Clock>) {
+        let _ = self.inner.shared.times.clock.set(clock);
+    }
+
+    /// When a committed revision became durable; of one older than the last few thousand batches, a time after that. `None` where no
+    /// times are kept, or nothing was written since they are.
+    pub fn durable_at(&self, revision: Revision) -> Option<Time> {
+        self.inner.shared.times.of(revision)
+    }
+
     /// Waits until `revision` is committed, at most for `timeout`; says whether it is.
     pub async fn wait_for(&self, revision: Revision, env: &Env, timeout: Duration) -> bool {
         let mut head = self.inner.shared.head.subscribe();
@@ -330,6 +376,7 @@ pub(crate) fn shared(mvcc: Mvcc, limits: Limits) -> Arc<Shared> {
         by_resource: Mutex::default(),
         by_interest: Mutex::default(),
         failed: watch::Sender::new(None),
+        times: Times::default(),
         limits,
     })
 }

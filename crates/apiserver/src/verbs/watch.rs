@@ -17,12 +17,14 @@ use api_client::Response;
 use bytes::Bytes;
 use futures_util::stream;
 use serde_json::{Value, json};
-use stdx::BoxFuture;
+use stdx::{BoxFuture, Time};
 use store::{Cursor, Error, Event, Revision, Stored};
 
 use super::get::wait_for;
 use super::list::{Filter, check_options, range, streamed};
 use crate::answer;
+use crate::metrics;
+use crate::net::Peer;
 use crate::pipeline::{commit, convert};
 use crate::refuse::{self, Outcome, expired};
 use crate::registry::Served;
@@ -105,6 +107,8 @@ struct Stream {
     bookmark: BoxFuture<()>,
     columns_sent: bool,
     is_over: bool,
+    /// When it began, if its client is beyond this process: then its deliveries are timed.
+    timed_from: Option<Time>,
 }
 
 impl Drop for Stream {
@@ -135,6 +139,7 @@ impl Stream {
             ready: None,
             columns_sent: false,
             is_over: false,
+            timed_from: call.head.extensions.get::<Peer>().map(|_| env.now()),
             view,
             filter,
             server,
@@ -238,14 +243,26 @@ impl Stream {
 
     async fn send(&mut self, events: &[Arc<Event>]) -> Outcome<()> {
         let mut out = Vec::new();
+        let (mut oldest, mut count) = (None, 0);
         for event in events {
             if let Some((kind, object)) = transition(&self.filter, event) {
                 let object = object.clone();
                 self.write(&mut out, kind, &object, event.revision).await?;
+                oldest.get_or_insert(event.revision);
+                count += 1;
             }
         }
-        self.ready = (!out.is_empty()).then(|| out.into());
+        self.ready = oldest.map(|oldest| self.timed(out, count, oldest));
         Ok(())
+    }
+
+    /// Lets the delivery of these events be timed by the oldest of them; what is older than the watch itself, from its beginning.
+    fn timed(&self, out: Vec<u8>, events: u64, oldest: Revision) -> Bytes {
+        let durable = self.timed_from.and_then(|from| Some(self.server.store.durable_at(oldest)?.max(from)));
+        match durable {
+            Some(durable) => metrics::timed(&self.server, out, events, durable),
+            None => out.into(),
+        }
     }
 
     async fn write(

@@ -1,11 +1,16 @@
 //! Counters in the text form of Prometheus, under upstream's names where upstream has the thing.
 
+mod delivery;
+mod histogram;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub(crate) use delivery::timed;
+pub(crate) use histogram::Histogram;
 use store::Stats;
 
 use crate::request::Target;
@@ -17,7 +22,7 @@ const BUCKETS_MICROS: [u64; 12] =
 const SERIES_MAX: usize = 4_000;
 
 /// Everything the server counts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Metrics {
     requests: Mutex<BTreeMap<Series, Requests>>,
     /// Objects stored or changed.
@@ -30,6 +35,22 @@ pub(crate) struct Metrics {
     pub(crate) watches: AtomicU64,
     /// Events sent to watchers.
     pub(crate) watch_events: AtomicU64,
+    /// From durable to the connection, of each event that a watcher beyond this process was sent.
+    pub(crate) deliveries: delivery::Deliveries,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics {
+            requests: Mutex::default(),
+            writes: AtomicU64::default(),
+            no_ops: AtomicU64::default(),
+            retries: AtomicU64::default(),
+            watches: AtomicU64::default(),
+            watch_events: AtomicU64::default(),
+            deliveries: Histogram::new(delivery::BOUNDS_MICROS),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,6 +113,7 @@ impl Metrics {
             "events sent to watchers",
             load(&self.watch_events),
         );
+        self.write_deliveries(&mut out);
         counter(
             &mut out,
             "knarr_apiserver_writes_total",
@@ -127,6 +149,16 @@ impl Metrics {
             let _ = writeln!(out, "apiserver_storage_objects{{resource=\"{resource}\"}} {count}");
         }
         out
+    }
+
+    fn write_deliveries(&self, out: &mut String) {
+        const NAME: &str = "knarr_apiserver_watch_delivery_duration_seconds";
+        let _ = writeln!(
+            out,
+            "# HELP {NAME} from the moment a change was durable, or its watch began, until its event was handed to the connection\n\
+             # TYPE {NAME} histogram"
+        );
+        self.deliveries.write(out, NAME, "");
     }
 
     fn write_requests(&self, out: &mut String) {
