@@ -167,6 +167,13 @@ impl Queue {
         }
     }
 
+    /// Gives a refused pod another try, after its pause if that is not over.
+    pub fn activate(&mut self, uid: &str, now: Time) {
+        if self.pods.get(uid).is_some_and(|w| matches!(w.place, Place::Refused(_))) {
+            self.rouse(uid, now);
+        }
+    }
+
     /// When the next pause ends or the next refused pod is due; nothing when only events can help.
     pub fn next_due(&self) -> Option<Time> {
         let first = |set: &BTreeSet<(Time, Arc<str>)>| set.first().map(|(t, _)| *t);

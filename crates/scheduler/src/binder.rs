@@ -1,7 +1,6 @@
 //! Telling the API server where pods go: one by one through the Binding subresource, or many at once where it is offered.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use api_client::{Class, Client, Error};
@@ -139,11 +138,16 @@ pub(crate) async fn discover(client: Client, env: Env) -> Bulk {
 /// A Binding, fenced by the pod's identity.
 fn binding(bind: &Bind) -> Value {
     let pod = &bind.pod;
-    json!({
+    let mut body = json!({
         "apiVersion": "v1", "kind": "Binding",
         "metadata": {"namespace": pod.kin.namespace, "name": &*pod.name, "uid": &*pod.uid},
         "target": {"apiVersion": "v1", "kind": "Node", "name": &*bind.placement.node},
-    })
+    });
+    if !bind.annotations.is_empty() {
+        // The server writes them to the pod together with its node.
+        body["metadata"]["annotations"] = json!(bind.annotations);
+    }
+    body
 }
 
 async fn one(client: &Client, env: &Env, bind: &Bind) -> Fate {
@@ -226,9 +230,4 @@ async fn many(client: Client, env: Env, binds: Vec<Bind>) -> Batch {
         }
     }
     Batch { fates, bulk_absent }
-}
-
-/// The bound pod's identity, shared.
-pub(crate) fn uid(bind: &Bind) -> Arc<str> {
-    bind.pod.uid.clone()
 }

@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! reflectors (pods, nodes, namespaces) --projections--> Inbox --> Core: snapshot + queue + engine
-//!                                                                  |          |
+//!                                                                  |          |      (phases of others: Steps)
 //!                                             Binder: one by one,  <- bind    refuse -> Teller: condition, event
 //!                                             or many at once where the server offers it
 //! ```
 //!
 //! Invariants: a pod is counted on its node from the moment of the decision until the server has said no (assumed), and after
 //! an unclear answer until the pod has been read back; nothing is decided before all mirrors have been filled once; one task
-//! owns all state. What is absent: rules, leader election (run one scheduler), preemption, extenders, waiting on permits.
+//! owns all state. What is absent: rules, leader election (run one scheduler), preemption, extenders.
 
 mod binder;
 mod config;
@@ -17,9 +17,11 @@ mod core;
 mod inbox;
 mod metrics;
 mod run;
+mod steps;
 mod teller;
 
 pub use config::{Config, permissions};
 pub use metrics::Metrics;
 pub use run::Scheduler;
 pub use sched_plugins::{ConfigError, Profile};
+pub use steps::{Annotations, Call, Permit, Stay, Steps};

@@ -6,27 +6,34 @@ use std::time::Duration;
 use api_client::{Client, Reflector};
 use api_core::{Namespace, Node, Pod};
 use api_meta::Object;
-use stdx::Env;
+use stdx::{Env, Time};
 use tokio::sync::mpsc;
 
 use crate::binder::{self, Binder, Bulk, Fate};
 use crate::core::{Bind, Core, Outcome};
 use crate::inbox::{self, Change, MIRRORS, Projector};
+use crate::steps::Straight;
 use crate::teller::Teller;
-use crate::{Config, Metrics};
+use crate::{Config, Metrics, Steps};
 
 /// A scheduler; does nothing until it runs.
 pub struct Scheduler {
     client: Client,
     env: Env,
     config: Config,
+    steps: Box<dyn Steps>,
     metrics: Arc<Metrics>,
 }
 
 impl Scheduler {
     /// A scheduler that speaks to the API server behind `client`.
     pub fn new(client: Client, env: Env, config: Config) -> Scheduler {
-        Scheduler { client, env, config, metrics: Arc::new(Metrics::default()) }
+        Scheduler { client, env, config, steps: Box::new(Straight), metrics: Arc::new(Metrics::default()) }
+    }
+
+    /// The same, with phases beside the decision.
+    pub fn with_steps(self, steps: Box<dyn Steps>) -> Scheduler {
+        Scheduler { steps, ..self }
     }
 
     /// Its figures.
@@ -42,7 +49,7 @@ impl Scheduler {
         let pods = mirror(Pod::RESOURCE).run_into(pods);
         let nodes = mirror(Node::RESOURCE).run_into(nodes);
         let namespaces = mirror(Namespace::RESOURCE).run_into(namespaces);
-        let desk = Desk::new(&self, projector);
+        let desk = Desk::new(self, projector);
         tokio::join!(pods, nodes, namespaces, desk.run(changes));
     }
 }
@@ -61,14 +68,14 @@ struct Desk {
 }
 
 impl Desk {
-    fn new(scheduler: &Scheduler, projector: Projector) -> Desk {
-        let Scheduler { client, env, config, metrics } = scheduler;
+    fn new(scheduler: Scheduler, projector: Projector) -> Desk {
+        let Scheduler { client, env, config, steps, metrics } = scheduler;
         let name = config.profiles.first().map(|p| p.name.clone()).unwrap_or_default();
         Desk {
             env: env.clone(),
             projector,
             synced: [false; MIRRORS],
-            core: Core::new(&config.profiles),
+            core: Core::with(&config.profiles, steps),
             binder: Binder::new(
                 client.clone(),
                 env.clone(),
@@ -76,8 +83,8 @@ impl Desk {
                 config.bind_batch_max,
             ),
             teller: Teller::new(client.clone(), env.clone(), name, config.notes_in_flight_max),
-            metrics: metrics.clone(),
-            client: client.clone(),
+            metrics,
+            client,
             decisions_per_turn: config.decisions_per_turn.max(1),
         }
     }
@@ -89,6 +96,9 @@ impl Desk {
             while let Ok(change) = changes.try_recv() {
                 self.take(change);
             }
+            let now = self.env.now();
+            self.core.end_waits(now);
+            self.tell_outcomes(now);
             self.forget_left();
             let more = self.is_synced() && self.decide();
             self.binder.start();
@@ -98,7 +108,7 @@ impl Desk {
                 tokio::task::yield_now().await;
             }
             let now = self.env.now();
-            let due = match self.core.queue.next_due() {
+            let due = match self.core.next_due() {
                 _ if more => Duration::ZERO,
                 Some(at) if self.binder.has_room() && self.is_synced() => at.since(now),
                 _ => Duration::MAX,
@@ -142,8 +152,18 @@ impl Desk {
                 return false;
             }
             let begun = self.env.now();
-            let Some(outcome) = self.core.decide(begun) else { return false };
+            if !self.core.decide(begun) {
+                return false;
+            }
             self.metrics.decided(self.env.now().since(begun));
+            self.tell_outcomes(begun);
+        }
+        self.core.queue.is_ready(self.env.now())
+    }
+
+    /// Hands on what became of pods.
+    fn tell_outcomes(&mut self, now: Time) {
+        while let Some(outcome) = self.core.outcome() {
             match outcome {
                 Outcome::Bind(bind) => {
                     tracing::debug!(pod = %bind.pod.key(), node = %bind.placement.node, score = bind.placement.score, "placed");
@@ -151,33 +171,31 @@ impl Desk {
                 }
                 Outcome::Refused(pod, refusal) => {
                     self.metrics.refused();
-                    self.teller.refused(&pod, &refusal.message(), begun);
+                    self.teller.refused(&pod, &refusal.message(), now);
                 }
             }
         }
-        self.core.queue.is_ready(self.env.now())
     }
 
     fn settle(&mut self, fates: Vec<(Bind, Fate)>) {
         let now = self.env.now();
         for (bind, fate) in fates {
-            let uid = binder::uid(&bind);
             match fate {
                 Fate::Bound => {
-                    self.core.bound(&uid);
+                    self.core.bound(&bind, now);
                     self.metrics.bound(now.since(bind.since));
                     self.teller.scheduled(&bind.pod, &bind.placement.node, now);
                 }
                 Fate::Found(pod) => {
-                    self.core.take(self.projector.change(&pod), now);
+                    self.core.found(&bind, self.projector.change(&pod), now);
                 }
                 Fate::Gone => {
-                    self.core.unbound(&uid, now);
+                    self.core.unbound(&bind, now);
                 }
                 Fate::Failed(why) => {
                     self.metrics.failed();
                     tracing::info!(pod = %bind.pod.key(), node = %bind.placement.node, attempts = bind.attempts, why, "bind failed");
-                    self.core.unbound(&uid, now);
+                    self.core.unbound(&bind, now);
                     self.teller.errored(&bind.pod, &format!("binding rejected: {why}"), now);
                 }
             }

@@ -1,0 +1,104 @@
+//! What others have to say about a pod on its way: before it is decided about, once a node is chosen, and until it is bound.
+//!
+//! ```text
+//! pop -> admit -> decide (with extras) -> reserve -> permit -> bind -> bound
+//!          |           |                     |          |        |
+//!        refused     refused              refused     waits    unreserve
+//!                                                       |--release--> bind
+//!                                                       `--give back, deadline--> unreserve
+//! ```
+//!
+//! Whoever implements [`Steps`] owns its state and is asked by the one task that owns the core: no locks, no effects. What it
+//! wants done to other pods than the one it is asked about (a gang starts or gives up as a whole) it says in
+//! [`calls`](Steps::calls), which are carried out after every question.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sched_core::{Hints, Placement, PodFact, Reason, Snapshot};
+use sched_plugins::Extra;
+use stdx::Time;
+
+/// Annotations written to the pod together with its node, in the same request.
+pub type Annotations = BTreeMap<String, String>;
+
+/// Why a pod does not go on.
+#[derive(Clone, Debug)]
+pub struct Stay {
+    /// The sentence people read, without its end.
+    pub reason: Reason,
+    /// Changes after which it is tried again; beside them [`Call::Try`] and five minutes do it.
+    pub wake: Hints,
+}
+
+/// Whether a pod with a place may be bound.
+#[derive(Clone, Debug)]
+pub enum Permit {
+    /// At once.
+    Go,
+    /// Not yet: it keeps its room as assumed until it is released, given back, or the time is over.
+    Wait(Time),
+    /// No: it gives its room back.
+    No(Stay),
+}
+
+/// Something to be done to pods that were not asked about.
+#[derive(Clone, Debug)]
+pub enum Call {
+    /// The pod waits no more: it is bound now. Nothing happens when it does not wait.
+    Release(Arc<str>),
+    /// The pod that waits gives its room back and goes into the queue. Nothing happens when it does not wait.
+    GiveBack(Arc<str>, Stay),
+    /// The refused pod is tried again as soon as its pause allows.
+    Try(Arc<str>),
+}
+
+/// The phases beside the decision itself. The default does nothing: every pod goes straight from its decision to its bind.
+pub trait Steps: Send {
+    /// Before anything is looked at: whether the pod may be tried at all.
+    fn admit(&mut self, _pod: &Arc<PodFact>, _snapshot: &Snapshot, _now: Time) -> Result<(), Stay> {
+        Ok(())
+    }
+
+    /// Rules beside the built-in ones, for this decision.
+    fn extras(&self) -> Vec<&dyn Extra> {
+        Vec::new()
+    }
+
+    /// A node is chosen; the pod is assumed there already. Takes what the pod gets beside room, and says what is to be
+    /// written to the pod with its node.
+    fn reserve(&mut self, _pod: &Arc<PodFact>, _to: &Placement, _: &Snapshot) -> Result<Annotations, Stay> {
+        Ok(Annotations::new())
+    }
+
+    /// What the pod needs is reserved: whether it may be bound.
+    fn permit(&mut self, _pod: &Arc<PodFact>, _to: &Placement, _now: Time) -> Permit {
+        Permit::Go
+    }
+
+    /// The pod is not bound after all: gives back what [`reserve`](Steps::reserve) took. Follows each reservation whose pod
+    /// is not bound, the refused one included, once.
+    fn unreserve(&mut self, _pod: &Arc<PodFact>, _node: &str) {}
+
+    /// The server has taken the binding.
+    fn bound(&mut self, _pod: &Arc<PodFact>, _node: &str) {}
+
+    /// The mirror shows the pod on a node, bound by whomever.
+    fn placed(&mut self, _pod: &Arc<PodFact>) {}
+
+    /// The pod came into the queue or changed there.
+    fn queued(&mut self, _pod: &Arc<PodFact>) {}
+
+    /// The pod is gone or has ended.
+    fn forget(&mut self, _uid: &str) {}
+
+    /// What is to be done to other pods, since last asked. Asked after each of the above and at least once a turn.
+    fn calls(&mut self, _now: Time) -> Vec<Call> {
+        Vec::new()
+    }
+}
+
+/// No phases beside the decision.
+pub(crate) struct Straight;
+
+impl Steps for Straight {}
