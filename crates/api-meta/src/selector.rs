@@ -23,7 +23,7 @@ impl Labels for [(Box<str>, Box<str>)] {
 }
 
 /// One condition on one label.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Requirement {
     /// The label is there with one of the values.
     In(String, Vec<String>),
@@ -55,7 +55,7 @@ impl Requirement {
 }
 
 /// A conjunction of requirements; the empty one matches everything.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Selector(pub Vec<Requirement>);
 
 /// A selector that cannot be read.

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api_meta::Quantity;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Amounts of resources: of a pod's requests, of a node's room, of what is taken. Sums saturate.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Amounts {
     /// Thousandths of a CPU.
     pub cpu_milli: i64,

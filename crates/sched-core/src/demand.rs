@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api_meta::{Labels, Requirement, Selector};
+use serde::{Deserialize, Serialize};
 
 use crate::{Amounts, NodeFact, TaintEffect, TaintFact};
 
 /// Everything the rules read of a pod apart from its name, labels and owner.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Demand {
     /// What it requests, init containers, sidecars, overhead and resizes included.
     pub requests: Amounts,
@@ -41,7 +42,7 @@ pub struct Demand {
 }
 
 /// A term of node affinity: all requirements must hold; an empty term matches nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NodeTerm {
     /// On labels.
     pub labels: Vec<Requirement>,
@@ -71,7 +72,7 @@ impl NodeTerm {
 }
 
 /// A toleration.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Tolerance {
     /// Key; all when empty.
     pub key: String,
@@ -91,7 +92,7 @@ impl Tolerance {
 }
 
 /// A port taken on the node.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct HostPort {
     /// Number.
     pub port: i32,
@@ -112,7 +113,7 @@ impl HostPort {
 }
 
 /// Pods chosen by namespace and labels.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Clause {
     /// In which namespaces.
     pub namespaces: Namespaces,
@@ -134,7 +135,7 @@ impl Clause {
 }
 
 /// A set of namespaces: named ones and those with certain labels.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Namespaces {
     /// By name.
     pub names: BTreeSet<String>,
@@ -159,7 +160,7 @@ impl Namespaces {
 }
 
 /// A term of pod affinity.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Term {
     /// Which pods.
     pub pods: Clause,
@@ -168,7 +169,7 @@ pub struct Term {
 }
 
 /// A wish about pods.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PreferredTerm {
     /// 1 to 100 for attraction, -1 to -100 for repulsion.
     pub weight: i64,
@@ -177,7 +178,7 @@ pub struct PreferredTerm {
 }
 
 /// What happens when a spread constraint cannot be kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Unsatisfiable {
     /// The pod waits.
     DoNotSchedule,
@@ -186,7 +187,7 @@ pub enum Unsatisfiable {
 }
 
 /// Whether nodes that the pod cannot use anyway count as domains.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Policy {
     /// Only usable nodes count.
     Honor,
@@ -195,7 +196,7 @@ pub enum Policy {
 }
 
 /// A topology spread constraint.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Spread {
     /// Greatest difference between a domain and the emptiest one.
     pub max_skew: i64,

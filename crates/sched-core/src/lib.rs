@@ -23,6 +23,7 @@ mod column;
 mod decision;
 mod demand;
 mod fence;
+mod journal;
 mod node;
 mod parse;
 mod pod;
@@ -39,6 +40,7 @@ pub use demand::{
     Unsatisfiable,
 };
 pub use fence::{Fence, FenceId};
+pub use journal::{Assumed, Choice, Decided, Entry, LOG_KIND, LOG_VERSION, Replayer};
 pub use node::{NodeFact, NodeInfo, Placed, Room, TaintEffect, TaintFact};
 pub use pod::{Interner, Kin, PodFact};
 pub use queue::{Popped, Queue, QueueCounts};

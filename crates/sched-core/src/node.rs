@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api_core::Node;
+use serde::{Deserialize, Serialize};
 
 use crate::amounts::quantity;
 use crate::tally::{KinId, LoadId};
 use crate::{Amounts, HostPort, PodFact};
 
 /// What the scheduler keeps of a node object.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeFact {
     /// Name.
     pub name: Arc<str>,
@@ -27,7 +28,7 @@ pub struct NodeFact {
 }
 
 /// A taint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaintFact {
     /// Key.
     pub key: String,
@@ -40,7 +41,7 @@ pub struct TaintFact {
 }
 
 /// What a taint does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum TaintEffect {
     /// Keeps new pods away.
     NoSchedule,

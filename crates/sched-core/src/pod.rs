@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use api_core::Pod;
 use api_meta::ObjectKey;
+use serde::{Deserialize, Serialize};
 use stdx::Time;
 
 use crate::Demand;
 
 /// What the scheduler keeps of a pod. Parts that pods of one template have in common are shared.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodFact {
     /// Name.
     pub name: Box<str>,
@@ -43,7 +44,7 @@ impl PodFact {
 }
 
 /// What other pods' rules see of a pod: all pods of one template under one controller are of one kin.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Kin {
     /// Namespace.
     pub namespace: String,
@@ -103,6 +104,19 @@ impl<T: ?Sized + Hash + Eq> Shared<T> {
 }
 
 impl Interner {
+    /// The same projection, with its parts shared: one that was read back from a text.
+    pub fn share(&mut self, fact: PodFact) -> PodFact {
+        let owner = fact.kin.owner.as_deref().map(|owner| self.texts.get(owner));
+        let kin = Kin { owner, ..(*fact.kin).clone() };
+        PodFact {
+            node: fact.node.as_deref().map(|node| self.texts.get(node)),
+            kin: self.kins.get(kin),
+            scheduler: self.texts.get(&*fact.scheduler),
+            demand: self.demands.get((*fact.demand).clone()),
+            ..fact
+        }
+    }
+
     /// The projection of a pod.
     pub fn project(&mut self, pod: &Pod) -> PodFact {
         let meta = &pod.metadata;

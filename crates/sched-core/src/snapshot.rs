@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::column::{Column, ColumnId, Columns, Topology};
 use crate::fence::{Fence, FenceId, Fences, Marks};
+use crate::journal::{Entry, Journal};
 use crate::tally::{Ground, Group, KinId, Tallies, Tally, TallyId, TallyKey, Whose};
 use crate::{Bits, Hints, Kin, NodeFact, NodeInfo, Placed, PodFact, Room};
 
@@ -61,6 +62,7 @@ pub struct Snapshot {
     generation: u64,
     objects: u64,
     epoch: u64,
+    pub(crate) journal: Journal,
 }
 
 /// Where a pod is. The top bit says that it is only assumed there.
@@ -154,6 +156,11 @@ impl Snapshot {
     pub fn nodes(&self) -> impl Iterator<Item = (Slot, &NodeInfo)> {
         let all = self.nodes.iter().enumerate().filter(|(_, n)| n.known);
         all.map(|(i, n)| (Slot::at(i), n))
+    }
+
+    /// The nodes that are known or have pods.
+    pub(crate) fn all_nodes(&self) -> impl Iterator<Item = &NodeInfo> {
+        self.nodes.iter()
     }
 
     /// One more than the greatest slot in use.
@@ -254,6 +261,7 @@ impl Snapshot {
         if !node.known {
             self.known_count += 1;
         }
+        self.journal.note(|| Entry::Node(fact.clone()));
         self.replace_object(slot, fact, true);
         self.note(hints)
     }
@@ -266,6 +274,7 @@ impl Snapshot {
             self.known_count -= 1;
         }
         let fact = NodeFact { name: node.fact.name.clone(), ..NodeFact::default() };
+        self.journal.note(|| Entry::NodeGone(fact.name.clone()));
         self.replace_object(slot, fact, false);
         self.free_if_empty(slot);
     }
@@ -278,6 +287,7 @@ impl Snapshot {
             return Hints::NONE;
         }
         let freed = self.remove(&pod.uid);
+        self.journal.note(|| Entry::Place(pod.clone()));
         self.insert(pod, &node, false);
         let hints = if before.is_none() { Hints::POD_ADDED } else { freed | Hints::POD_CHANGED };
         self.note(hints)
@@ -307,6 +317,7 @@ impl Snapshot {
     /// Counts a pod on a node before the API server has confirmed it.
     pub fn assume(&mut self, pod: Arc<PodFact>, node: &Arc<str>) {
         self.remove(&pod.uid);
+        self.journal.note_assumed(&pod, node);
         self.insert(pod, node, true);
         self.note(Hints::POD_ADDED);
     }
@@ -324,6 +335,7 @@ impl Snapshot {
         if !self.take_off(uid) {
             return Hints::NONE;
         }
+        self.journal.note(|| Entry::Remove(uid.into()));
         self.note(Hints::POD_REMOVED)
     }
 
@@ -358,6 +370,7 @@ impl Snapshot {
             return Hints::NONE;
         }
         self.namespaces.insert(name.to_owned(), labels.clone());
+        self.journal.note(|| Entry::Namespace(name.to_owned(), labels.clone()));
         self.namespace_changed(name);
         self.note(Hints::NAMESPACE)
     }
@@ -365,6 +378,7 @@ impl Snapshot {
     /// Forgets a namespace.
     pub fn drop_namespace(&mut self, name: &str) {
         if self.namespaces.remove(name).is_some() {
+            self.journal.note(|| Entry::NamespaceGone(name.to_owned()));
             self.namespace_changed(name);
             self.note(Hints::NAMESPACE);
         }

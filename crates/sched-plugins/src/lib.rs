@@ -21,5 +21,5 @@ mod rules;
 
 pub use config::{ConfigError, Configuration, Profile};
 pub use engine::{Budget, Engine, Extra, Preemption};
-pub use plain::Plain;
+pub use plain::{Plain, Survey, Surveyed};
 pub use rules::{DefaultSpread, Rules, Weights};

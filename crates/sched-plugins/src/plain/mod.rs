@@ -11,6 +11,7 @@ mod normalize;
 mod pod_affinity;
 mod ports;
 mod spread;
+mod survey;
 mod taints;
 mod unschedulable;
 
@@ -22,6 +23,7 @@ use sched_core::{
 };
 
 use crate::{Rules, Weights};
+pub use survey::{Survey, Surveyed};
 
 /// One look at one pod.
 #[derive(Clone, Copy)]
@@ -224,17 +226,7 @@ impl Plain {
     /// The best of the feasible nodes: highest score, then fewest pods, then name.
     fn pick(&self, cycle: Cycle<'_>, feasible: &[Slot]) -> Placement {
         let snapshot = cycle.snapshot;
-        let mut parts: Vec<(&'static str, Vec<i64>)> = Vec::new();
-        for plugin in &self.plugins {
-            let weight = plugin.weight(&self.weights);
-            if weight == 0 {
-                continue;
-            }
-            let Some(score) = plugin.score(cycle, feasible) else { continue };
-            let mut values: Vec<i64> = feasible.iter().map(|s| (score.rate)(*s, snapshot.node(*s))).collect();
-            (score.normalize)(&mut values);
-            parts.push((plugin.name(), values.into_iter().map(|v| v * weight).collect()));
-        }
+        let parts = self.parts(cycle, feasible);
         let total = |at: usize| -> i64 { parts.iter().map(|(_, values)| values[at]).sum() };
         let best = (0..feasible.len()).min_by_key(|at| {
             let node = snapshot.node(feasible[*at]);
@@ -248,6 +240,23 @@ impl Plain {
             feasible: feasible.len(),
             nodes: snapshot.len(),
         }
+    }
+
+    /// Weighted scores of the feasible nodes, by rule.
+    fn parts(&self, cycle: Cycle<'_>, feasible: &[Slot]) -> Vec<(&'static str, Vec<i64>)> {
+        let mut parts: Vec<(&'static str, Vec<i64>)> = Vec::new();
+        for plugin in &self.plugins {
+            let weight = plugin.weight(&self.weights);
+            if weight == 0 {
+                continue;
+            }
+            let Some(score) = plugin.score(cycle, feasible) else { continue };
+            let mut values: Vec<i64> =
+                feasible.iter().map(|s| (score.rate)(*s, cycle.snapshot.node(*s))).collect();
+            (score.normalize)(&mut values);
+            parts.push((plugin.name(), values.into_iter().map(|v| v * weight).collect()));
+        }
+        parts
     }
 
     fn refusal(&self, cycle: Cycle<'_>, groups: Groups, upfront: Option<Reason>) -> Refusal {
