@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 /// A part of Knarr that can run apart from the others.
@@ -102,6 +103,29 @@ pub(crate) struct Nodes {
     /// Zones to spread the nodes over
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = label_value)]
     pub(crate) zones: Vec<String>,
+}
+
+/// What the scheduler writes down.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Decisions {
+    /// Write every decision of the scheduler, with what it rests on, to this file and its four predecessors of 64 MiB; `knarr simulate
+    /// log` makes them once more
+    #[arg(long, value_name = "FILE")]
+    pub(crate) decision_log: Option<PathBuf>,
+}
+
+impl Decisions {
+    /// Begins the log, if one is wanted.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(crate) fn open(&self) -> anyhow::Result<Option<scheduler::DecisionLog>> {
+        let open = |path: &PathBuf| {
+            let log = scheduler::DecisionLog::open(scheduler::LogSettings::new(path.clone()));
+            log.with_context(|| format!("write the decision log {}", path.display()))
+        };
+        self.decision_log.as_ref().map(open).transpose()
+    }
 }
 
 /// Where the board is.

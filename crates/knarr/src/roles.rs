@@ -215,8 +215,16 @@ pub(crate) async fn start_board(
 }
 
 /// Starts the scheduler.
-pub(crate) fn start_scheduler(client: Client, env: &Env) -> Arc<scheduler::Metrics> {
+pub(crate) fn start_scheduler(
+    client: Client,
+    env: &Env,
+    log: Option<scheduler::DecisionLog>,
+) -> Arc<scheduler::Metrics> {
     let scheduler = scheduler::Scheduler::new(client, env.clone(), scheduler::Config::default());
+    let scheduler = match log {
+        Some(log) => scheduler.logging(log),
+        None => scheduler,
+    };
     let metrics = scheduler.metrics();
     env.spawn("scheduler", scheduler.run());
     metrics

@@ -11,7 +11,7 @@ use controller_host::{HostConfig, LeaseConfig, over};
 use stdx::Env;
 use tokio::sync::watch;
 
-use crate::args::{Board, Nodes, Role, Server};
+use crate::args::{Board, Decisions, Nodes, Role, Server};
 use crate::{roles, up, webhook};
 
 /// Flags of `run`.
@@ -30,6 +30,8 @@ pub(crate) struct Args {
     server: Server,
     #[command(flatten)]
     nodes: Nodes,
+    #[command(flatten)]
+    decisions: Decisions,
     #[command(flatten)]
     board: Board,
     /// Address of the conversion webhook (role workloads)
@@ -68,7 +70,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     };
     roles::start_controllers(&args.roles, roles::Place::Fleet, over(client.clone()), &env, config);
     if args.roles.contains(&Role::Scheduler) {
-        roles::start_scheduler(client.named(roles::SCHEDULER), &env);
+        roles::start_scheduler(client.named(roles::SCHEDULER), &env, args.decisions.open()?);
     }
     if args.roles.contains(&Role::Nodes) {
         // Process nodes have addresses that only the embedded server accepts: here all nodes are simulated.

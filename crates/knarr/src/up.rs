@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::agents;
-use crate::args::{Board, Nodes, Role, Server};
+use crate::args::{Board, Decisions, Nodes, Role, Server};
 use crate::companion::Companion;
 use crate::plane::Plane;
 use crate::{release, roles, traffic};
@@ -32,6 +32,8 @@ pub(crate) struct Args {
     /// namespaces, workloads
     #[arg(long, value_name = "WHAT,…", value_delimiter = ',')]
     protect: Vec<apiserver::Protection>,
+    #[command(flatten)]
+    decisions: Decisions,
     #[command(flatten)]
     board: Board,
     /// Apply the manifests of this directory, then those of its folder `release`, one release after the other
@@ -57,6 +59,7 @@ impl Args {
             nodes,
             without,
             protect: Vec::new(),
+            decisions: Decisions::default(),
             board: Board::default(),
             apply: None,
         }
@@ -81,7 +84,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let (stop, stopped) = watch::channel(false);
     let mut plane = Plane::open(&args.server, args.kubeconfig.clone(), &roles, &env, stopped.clone()).await?;
     plane.server.protect(args.protect.iter().copied());
-    start(&plane, &roles, &env, &args);
+    start(&plane, &roles, &env, &args)?;
     let companions = agents(&plane, &roles, &env, &args).await?;
     let (proxy, traffic) = proxy(&mut plane, &roles, &env, stopped.clone()).await?;
     let board = board(&mut plane, &roles, &env, &args, traffic, stopped).await?;
@@ -121,7 +124,7 @@ async fn stay(store: &store::Store) -> anyhow::Result<()> {
     }
 }
 
-fn start(plane: &Plane, roles: &[Role], env: &Env, args: &Args) {
+fn start(plane: &Plane, roles: &[Role], env: &Env, args: &Args) -> anyhow::Result<()> {
     let server = plane.server.clone();
     let clients: Clients = std::sync::Arc::new(move |name| {
         let user = apiserver::User::new(&roles::user_of(name), &[]);
@@ -133,12 +136,13 @@ fn start(plane: &Plane, roles: &[Role], env: &Env, args: &Args) {
         plane.server.add_figures(std::sync::Arc::new(move || handle.metrics()));
     }
     if roles.contains(&Role::Scheduler) {
-        let metrics = roles::start_scheduler(plane.client(roles::SCHEDULER), env);
+        let metrics = roles::start_scheduler(plane.client(roles::SCHEDULER), env, args.decisions.open()?);
         plane.server.add_figures(std::sync::Arc::new(move || metrics.text()));
     }
     if roles.contains(&Role::Nodes) {
         roles::start_simulated(plane.client(roles::NODE_SIM), env, &args.nodes);
     }
+    Ok(())
 }
 
 async fn agents(plane: &Plane, roles: &[Role], env: &Env, args: &Args) -> anyhow::Result<Vec<Companion>> {

@@ -144,7 +144,7 @@ impl Core {
         let Some(popped) = self.queue.pop(now) else { return false };
         match self.steps.admit(&popped.pod, &self.snapshot, now) {
             Err(stay) => self.stay(popped.pod, stay, now),
-            Ok(()) => match self.look(&popped.pod) {
+            Ok(()) => match self.look(&popped.pod, now) {
                 Decision::Bind(placement) => self.reserve(popped, placement, now),
                 Decision::Refused(refusal) => self.refuse(popped.pod, refusal, now),
             },
@@ -159,11 +159,13 @@ impl Core {
     }
 
     /// Decide.
-    fn look(&mut self, pod: &Arc<PodFact>) -> Decision {
+    fn look(&mut self, pod: &Arc<PodFact>, now: Time) -> Decision {
         let engine = self.engines.iter_mut().find(|(name, _)| **name == *pod.scheduler);
         let (_, engine) =
             engine.expect("only pods of a profile are put into the queue, and they keep their profile");
-        engine.decide_with(&mut self.snapshot, pod, &self.steps.extras())
+        let decision = engine.decide_with(&mut self.snapshot, pod, &self.steps.extras());
+        self.snapshot.note_decision(pod, &decision, now);
+        decision
     }
 
     /// Reserve, then Permit.

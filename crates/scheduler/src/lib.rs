@@ -14,6 +14,7 @@
 mod binder;
 mod config;
 mod core;
+mod decisions;
 mod inbox;
 mod metrics;
 mod run;
@@ -21,6 +22,7 @@ mod steps;
 mod teller;
 
 pub use config::{Config, permissions};
+pub use decisions::{DecisionLog, LogSettings};
 pub use metrics::Metrics;
 pub use run::Scheduler;
 pub use sched_plugins::{ConfigError, Profile};

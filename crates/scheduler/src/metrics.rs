@@ -24,6 +24,8 @@ pub struct Metrics {
     unschedulable: AtomicU64,
     errors: AtomicU64,
     events_dropped: AtomicU64,
+    log_written: AtomicU64,
+    log_lost: AtomicU64,
     nodes: AtomicU64,
     pods: AtomicU64,
     pending: [AtomicU64; 5],
@@ -90,6 +92,12 @@ impl Metrics {
         self.events_dropped.store(events_dropped, Ordering::Relaxed);
     }
 
+    /// Lines of the decision log: written, and dropped.
+    pub(crate) fn set_log(&self, (written, lost): (u64, u64)) {
+        self.log_written.store(written, Ordering::Relaxed);
+        self.log_lost.store(lost, Ordering::Relaxed);
+    }
+
     /// How many pods were bound.
     pub fn scheduled(&self) -> u64 {
         self.scheduled.load(Ordering::Relaxed)
@@ -119,6 +127,12 @@ impl Metrics {
         out.push_str("# HELP scheduler_events_dropped_total Events not written because too many waited.\n");
         out.push_str("# TYPE scheduler_events_dropped_total counter\n");
         let _ = writeln!(out, "scheduler_events_dropped_total {}", read(&self.events_dropped));
+        out.push_str("# HELP knarr_scheduler_decision_log_lines_total Lines of the decision log, by what became of them.\n");
+        out.push_str("# TYPE knarr_scheduler_decision_log_lines_total counter\n");
+        for (result, n) in [("written", &self.log_written), ("dropped", &self.log_lost)] {
+            let _ =
+                writeln!(out, "knarr_scheduler_decision_log_lines_total{{result=\"{result}\"}} {}", read(n));
+        }
         self.attempt.write(
             &mut out,
             "scheduler_scheduling_algorithm_duration_seconds",

@@ -14,7 +14,7 @@ use crate::core::{Bind, Core, Outcome};
 use crate::inbox::{self, Change, MIRRORS, Projector};
 use crate::steps::Straight;
 use crate::teller::Teller;
-use crate::{Config, Metrics, Steps};
+use crate::{Config, DecisionLog, Metrics, Steps};
 
 /// A scheduler; does nothing until it runs.
 pub struct Scheduler {
@@ -23,17 +23,23 @@ pub struct Scheduler {
     config: Config,
     steps: Box<dyn Steps>,
     metrics: Arc<Metrics>,
+    log: Option<DecisionLog>,
 }
 
 impl Scheduler {
     /// A scheduler that speaks to the API server behind `client`.
     pub fn new(client: Client, env: Env, config: Config) -> Scheduler {
-        Scheduler { client, env, config, steps: Box::new(Straight), metrics: Arc::new(Metrics::default()) }
+        Scheduler { client, env, config, steps: Box::new(Straight), metrics: Arc::new(Metrics::default()), log: None }
     }
 
     /// The same, with phases beside the decision.
     pub fn with_steps(self, steps: Box<dyn Steps>) -> Scheduler {
         Scheduler { steps, ..self }
+    }
+
+    /// The same, which writes down its decisions.
+    pub fn logging(self, log: DecisionLog) -> Scheduler {
+        Scheduler { log: Some(log), ..self }
     }
 
     /// Its figures.
@@ -65,17 +71,23 @@ struct Desk {
     metrics: Arc<Metrics>,
     client: Client,
     decisions_per_turn: usize,
+    log: Option<DecisionLog>,
 }
 
 impl Desk {
     fn new(scheduler: Scheduler, projector: Projector) -> Desk {
-        let Scheduler { client, env, config, steps, metrics } = scheduler;
+        let Scheduler { client, env, config, steps, metrics, log } = scheduler;
         let name = config.profiles.first().map(|p| p.name.clone()).unwrap_or_default();
+        let mut core = Core::with(&config.profiles, steps);
+        if log.is_some() {
+            core.snapshot.keep_journal();
+        }
         Desk {
             env: env.clone(),
             projector,
             synced: [false; MIRRORS],
-            core: Core::with(&config.profiles, steps),
+            core,
+            log,
             binder: Binder::new(
                 client.clone(),
                 env.clone(),
@@ -101,6 +113,9 @@ impl Desk {
             self.tell_outcomes(now);
             self.forget_left();
             let more = self.is_synced() && self.decide();
+            if let Some(log) = &mut self.log {
+                log.tell(&mut self.core.snapshot);
+            }
             self.binder.start();
             self.teller.start();
             self.tell_metrics();
@@ -210,6 +225,9 @@ impl Desk {
             core.snapshot.pods(),
             self.teller.dropped(),
         );
+        if let Some(log) = &self.log {
+            self.metrics.set_log(log.counts());
+        }
     }
 }
 
