@@ -25,6 +25,9 @@ pub struct Answer {
     /// What is being waited for; it goes on by itself when that has come.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waits_for: Vec<Reason>,
+    /// Of a pod: why it is where it is, and why not elsewhere.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub placing: Vec<String>,
     /// What its controllers are about to do.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub next: Vec<String>,
@@ -104,6 +107,7 @@ impl Answer {
             ("State", vec![self.state.clone()]),
             ("Held by", held),
             ("Waits for", reasons(&self.waits_for)),
+            ("Placing", self.placing.clone()),
             ("Next", self.next.clone()),
             ("Budgets", self.budgets.clone()),
             ("Can do", self.can_do.clone()),

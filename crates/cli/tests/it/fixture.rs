@@ -177,6 +177,15 @@ impl World {
         w
     }
 
+    /// The same with a scheduler, and no nodes yet.
+    pub(crate) async fn scheduled(name: &str) -> World {
+        let w = World::bare_cluster(name).await;
+        let scheduler = scheduler::Scheduler::new(w.client(), w.env.clone(), scheduler::Config::default());
+        tokio::spawn(scheduler.run());
+        w.pass(2).await;
+        w
+    }
+
     /// The same with controllers, a scheduler and four simulated nodes.
     pub(crate) async fn cluster(name: &str) -> World {
         World::cluster_of(name, &[]).await

@@ -7,5 +7,7 @@ mod brake;
 mod fixture;
 mod plan;
 mod release;
+mod simulate;
+mod unschedulable;
 mod verbs;
 mod why;

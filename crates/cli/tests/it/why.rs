@@ -79,7 +79,9 @@ async fn a_pending_pod_tells_the_scheduler_s_reason_and_whose_it_is() {
           State:     Pending, not in service, not placed yet
           Held by:   1 of 1 pods do not become ready: web-#0 (no node has room for it) (PodsStuck, by cloneset.apps.kruise.io/web)
           Waits for: Unschedulable: 0/4 nodes are available: 4 node(s) didn't match Pod's node affinity/selector. preemption: 0/4 nodes are available: 4 Preemption is not helpful for scheduling. (for 30s)
+          Placing:   4 nodes (as sim-0): node(s) didn't match Pod's node affinity/selector (NodeAffinity)
           Can do:    make room, add nodes that fit, or ask for less: the scheduler's reason is above
+                     4 nodes (as sim-0) would do with label disk=fast
           Warnings:  FailedScheduling: 0/4 nodes are available: 4 node(s) didn't match Pod's node affinity/selector. preemption: 0/4 nodes are available: 4 Preemption is not helpful for scheduling., 30s ago (pod/web-#0)
     "#]].assert_eq(&stable(&w.out(&format!("why {}", pod.trim())).await));
 }
@@ -115,12 +117,14 @@ spec:
           Held by:   operation evict-1 (evict) asks for pod a to be taken out of service (Operation, by pod/a)
           Waits for: readiness gate pod.kusionstack.io/service-ready is closed (for 40s)
                      pod a is out of traffic, and web still finishes what it has open; overdue in 40s, then it waits for a person (Draining, by pod/a, for 20s)
+          Placing:   sim-0: it is there; score 399 (NodeResourcesFit 99, TaintToleration 300), 4 of 4 nodes would do; next is sim-1 with 399
         ---
         pod/a in default
           State:     Running, not in service, on node sim-0
           Held by:   operation evict-1 (evict) asks for pod a to be taken out of service (Operation, by pod/a)
                      the drain of pod a is overdue: web has not let go; it waits for a person (DrainOverdue, by pod/a, for 2m20s)
           Waits for: readiness gate pod.kusionstack.io/service-ready is closed (for 2m40s)
+          Placing:   sim-0: it is there; score 399 (NodeResourcesFit 99, TaintToleration 300), 4 of 4 nodes would do; next is sim-1 with 399
           Can do:    end the open connections of pod a, or let it go all the same: kubectl annotate pod a knarr.dev/drain-deadline-policy=Force --overwrite
           Warnings:  DrainOverdue: web has not let go of it in time: end its traffic, or set annotation knarr.dev/drain-deadline-policy=Force, 80s ago (pod/a)
     "#]]

@@ -9,6 +9,7 @@ mod manifests;
 mod placer;
 mod recording;
 mod run;
+mod stacking;
 mod story;
 
 pub use manifests::story as from_manifests;

@@ -7,11 +7,13 @@ use std::time::Duration;
 use api_core::Pod;
 use sched_core::{Hints, Interner, NodeFact, PodFact, Queue};
 use sched_device::{Mix, ModelNames, Node, Shape};
+use sched_plugins::Profile;
 use stdx::Time;
 
 use super::account::Account;
 use super::devices;
 use super::placer::{Placer, Verdict};
+use super::stacking::Stacking;
 use super::story::{Event, Story};
 use crate::observer::Observer;
 use crate::openb::most;
@@ -27,18 +29,32 @@ const STEP: usize = 256;
 
 /// How to replay a story.
 #[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// Under which policy.
+pub struct Settings<'a> {
+    /// Under which policy over devices.
     pub policy: PolicyName,
+    /// Another configuration of the scheduler: what it is called, and its profiles. Pods that name none of them are the first one's.
+    pub scheduler: Option<(&'a str, &'a [Profile])>,
     /// Whether every placement is kept.
     pub keep: bool,
+}
+
+impl<'a> Settings<'a> {
+    /// A policy over devices, with upstream's rules.
+    pub fn policy(policy: PolicyName) -> Settings<'a> {
+        Settings { policy, scheduler: None, keep: false }
+    }
+
+    /// What it is called in reports.
+    pub fn name(&self) -> &'a str {
+        self.scheduler.map_or(self.policy.text(), |(name, _)| name)
+    }
 }
 
 /// Replays a story under one policy.
 ///
 /// # Errors
 /// A sentence about an object that says impossible things of devices.
-pub fn run(story: &Story, settings: &Settings, observer: &mut dyn Observer) -> Result<Run, String> {
+pub fn run(story: &Story, settings: &Settings<'_>, observer: &mut dyn Observer) -> Result<Run, String> {
     let mut stage = Stage::new(story, settings)?;
     let mut next = 0;
     while let Some(now) = stage.next_time(story.moments.get(next).map(|m| m.at)) {
@@ -56,7 +72,7 @@ pub fn run(story: &Story, settings: &Settings, observer: &mut dyn Observer) -> R
     }
     observer.step(story.moments.len(), story.moments.len());
     let mut run = stage.finish();
-    (run.trace, run.policy) = (story.name.clone(), settings.policy.text().to_owned());
+    (run.trace, run.policy) = (story.name.clone(), settings.name().to_owned());
     Ok(run)
 }
 
@@ -78,6 +94,8 @@ struct Stage {
     points: Vec<[f64; 5]>,
     placements: Option<BTreeMap<String, String>>,
     arrived: usize,
+    victims: usize,
+    stacking: Stacking,
 }
 
 /// What is known of a pod that asked for a place.
@@ -88,7 +106,7 @@ struct Asked {
 }
 
 impl Stage {
-    fn new(story: &Story, settings: &Settings) -> Result<Stage, String> {
+    fn new(story: &Story, settings: &Settings<'_>) -> Result<Stage, String> {
         let mut names = ModelNames::default();
         let mut shapes = BTreeMap::new();
         let mut interner = Interner::default();
@@ -103,7 +121,10 @@ impl Stage {
         Ok(Stage {
             start,
             end: start,
-            placer: Placer::new(settings.policy.over_devices(mix.clone())),
+            placer: Placer::new(
+                settings.policy.over_devices(mix.clone()),
+                settings.scheduler.map_or(&[], |(_, profiles)| profiles),
+            ),
             names,
             interner,
             queue: Queue::new(),
@@ -117,6 +138,8 @@ impl Stage {
             points: Vec::new(),
             placements: settings.keep.then(BTreeMap::new),
             arrived: 0,
+            victims: 0,
+            stacking: Stacking::default(),
         })
     }
 
@@ -133,6 +156,7 @@ impl Stage {
             Event::Node(node) => {
                 let fact = NodeFact::of(node);
                 self.account.set_node(&fact);
+                self.stacking.set_node(node)?;
                 let (count, model) = devices::of_node(node, &mut self.names)?;
                 // Memory and the number of pods are the core's to judge.
                 let devices = Node::new(fact.allocatable.cpu_milli, 0, count, model, u32::MAX);
@@ -170,6 +194,7 @@ impl Stage {
         self.queue.remove(uid);
         self.reasons.remove(uid);
         self.account.take(uid);
+        self.stacking.take(uid);
         self.asked.remove(uid);
         self.placer.take(uid)
     }
@@ -179,11 +204,10 @@ impl Stage {
         for fact in self.account.drop_node(name) {
             self.placer.take(&fact.uid);
             self.leaving.retain(|(_, uid)| *uid != fact.uid);
-            let mut homeless = PodFact::clone(&fact);
-            homeless.node = None;
-            self.queue.put(Arc::new(homeless), now);
+            self.ask_again(&fact, now);
         }
         self.placer.drop_node(name);
+        self.stacking.drop_node(name);
         Hints::POD_REMOVED
     }
 
@@ -212,6 +236,9 @@ impl Stage {
                     self.put(&fact, &node, now);
                 }
                 Verdict::Refused(reason, wake) => {
+                    if self.preempt(&fact, &shape, popped.since, now) {
+                        continue;
+                    }
                     self.reasons.insert(fact.uid.clone(), reason);
                     self.queue.refuse(&fact.uid, wake, now);
                 }
@@ -219,11 +246,36 @@ impl Stage {
         }
     }
 
+    /// Makes room for a pod that outranks others, if that can be: they lose their place and ask again, and the pod takes it.
+    fn preempt(&mut self, fact: &Arc<PodFact>, shape: &Shape, since: Time, now: Time) -> bool {
+        let Some(plan) = self.placer.preempt(fact, shape) else { return false };
+        for victim in &plan.victims {
+            self.account.take(&victim.uid);
+            self.stacking.take(&victim.uid);
+            let hints = self.placer.take(&victim.uid);
+            self.leaving.retain(|(_, uid)| *uid != victim.uid);
+            self.queue.wake(hints, now);
+            self.ask_again(victim, now);
+        }
+        self.victims += plan.victims.len();
+        self.waits.push(now.since(since).as_secs_f64());
+        self.put(fact, &plan.node, now);
+        true
+    }
+
+    /// A pod that has lost its place waits for another.
+    fn ask_again(&mut self, fact: &PodFact, now: Time) {
+        let mut homeless = PodFact::clone(fact);
+        homeless.node = None;
+        self.queue.put(Arc::new(homeless), now);
+    }
+
     fn put(&mut self, fact: &Arc<PodFact>, node: &Arc<str>, now: Time) {
         self.queue.remove(&fact.uid);
         self.reasons.remove(&fact.uid);
         let Some(asked) = self.asked.get(&fact.uid) else { return };
         self.account.put(&asked.pod, fact, node);
+        self.stacking.put(&asked.pod, &fact.uid, node);
         if let Some(lifetime) = asked.lifetime {
             self.leaving.insert((now + lifetime, fact.uid.clone()));
         }
@@ -300,6 +352,7 @@ impl Stage {
             nodes: self.account.nodes(),
             pods: self.arrived,
             unplaced: waiting,
+            victims: self.victims,
             violations: self.account.overcommitted(),
             gpu_milli_allocated: used,
             gpu_milli_total: total,
@@ -309,6 +362,7 @@ impl Stage {
             idle_milli: total - used,
             typical_pods: self.mix.len(),
             skew: self.skew(),
+            cores: self.stacking.cores(),
             waiting_seconds: Spread::of(std::mem::take(&mut self.waits)),
             latency_micros: Spread::of(std::mem::take(&mut self.latencies)),
             refused: most(refused),
@@ -338,7 +392,7 @@ mod tests {
 
     fn replay(policy: PolicyName, manifests: &[Value]) -> Run {
         let (story, _) = from_manifests("s", manifests).unwrap();
-        run(&story, &Settings { policy, keep: true }, &mut Nobody).unwrap()
+        run(&story, &Settings { keep: true, ..Settings::policy(policy) }, &mut Nobody).unwrap()
     }
 
     fn places(run: &Run) -> Vec<(&str, &str)> {

@@ -48,9 +48,10 @@ fn name(a: &Run, b: &Run) -> String {
 
 type Figure = (&'static str, fn(&Run) -> Option<f64>);
 
-const FIGURES: [Figure; 13] = [
+const FIGURES: [Figure; 14] = [
     ("pods", |r| Some(r.pods as f64)),
     ("unplaced", |r| Some(r.unplaced as f64)),
+    ("victims", |r| Some(r.victims as f64)),
     ("violations", |r| Some(r.violations as f64)),
     ("gpu %", |r| (r.gpu_milli_total > 0).then(|| r.gpu_percent())),
     ("gpu % at 130", |r| r.gpu_percent_at_130),

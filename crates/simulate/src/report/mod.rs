@@ -48,6 +48,8 @@ pub struct Run {
     pub pods: usize,
     /// Those that had none at the end.
     pub unplaced: usize,
+    /// Placed pods that lost their place to others of higher priority; each time counts.
+    pub victims: usize,
     /// Broken promises: nodes with more than they hold, wrong models, pods turned away although a node had room. Must be 0.
     pub violations: usize,
     /// Thousandths of devices given to pods at the end.
@@ -71,6 +73,9 @@ pub struct Run {
     pub series: Series,
     /// How evenly nodes are used at the end.
     pub skew: Skew,
+    /// How physical cores are shared at the end; absent where no node says what CPUs it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cores: Option<Cores>,
     /// How long placed pods waited for their place, in simulated time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting_seconds: Option<Spread>,
@@ -125,6 +130,25 @@ pub struct Skew {
     /// Greatest difference in pods of one owner between two zones; absent where there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zones_max: Option<usize>,
+}
+
+/// Physical cores by who is on them, and rules that are broken there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Cores {
+    /// Nobody has CPUs of its own here.
+    pub idle: usize,
+    /// One thread is somebody's.
+    pub one_thread: usize,
+    /// Several threads, each another application's.
+    pub several_applications: usize,
+    /// Several threads of one application: it is stacked on itself.
+    pub one_application: usize,
+    /// Pods that asked for CPUs of their own and found none on their node.
+    pub without: usize,
+    /// Broken rules by what they are about.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub findings: BTreeMap<String, usize>,
 }
 
 /// A distribution in four figures.

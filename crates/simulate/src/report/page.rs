@@ -84,6 +84,7 @@ fn plots(report: &Report, trace: &str) -> String {
         ("CPU allocated", over("allocated, %", &course(|s| &s.cpu, f64::MIN))),
         ("Pods waiting", over("pods", &course(|s| &s.waiting, f64::MIN))),
         ("Skew: nodes by use at the end", skew(report, trace)),
+        ("CPU stacking: physical cores by who shares them at the end", stacking(report, trace)),
         ("Waiting of placed pods", spread(report, trace, "seconds", |r| r.waiting_seconds)),
         ("Latency of decisions", spread(report, trace, "microseconds", |r| r.latency_micros)),
     ];
@@ -121,6 +122,21 @@ fn skew(report: &Report, trace: &str) -> String {
         (0..11).filter_map(|bin| Some((bin as f64, of(bin)?))).collect()
     };
     bars(&Axes { x: "use of a node, %", y: "nodes" }, &groups, &strands(report, trace, heights))
+}
+
+/// Cores in use by who shares them; idle ones would dwarf the others.
+fn stacking(report: &Report, trace: &str) -> String {
+    let groups = ["one thread", "several applications", "one application twice"].map(str::to_owned);
+    let heights = |runs: Vec<&Run>| {
+        let over = |of: fn(&super::Cores) -> usize| {
+            mean(runs.iter().filter_map(|r| r.cores.as_ref()).map(|c| of(c) as f64))
+        };
+        let all = [over(|c| c.one_thread), over(|c| c.several_applications), over(|c| c.one_application)];
+        all.into_iter().enumerate().filter_map(|(i, v)| Some((i as f64, v?))).collect()
+    };
+    let mut strands = strands(report, trace, heights);
+    strands.retain(|s| !s.points.is_empty());
+    bars(&Axes { x: "", y: "physical cores" }, &groups, &strands)
 }
 
 fn spread(report: &Report, trace: &str, y: &str, of: fn(&Run) -> Option<super::Spread>) -> String {

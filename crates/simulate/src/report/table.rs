@@ -17,6 +17,7 @@ pub fn table(report: &Report, wide: bool) -> Table {
         "RUNS",
         "PODS",
         "UNPLACED",
+        "VICTIMS",
         "GPU%",
         "GPU%@130",
         "FRAG%",
@@ -57,6 +58,7 @@ fn row(trace: &str, policy: &str, runs: &[&Run], wide: bool) -> Vec<String> {
         runs.len().to_string(),
         of(|r| Some(r.pods as f64), 0),
         of(|r| Some(r.unplaced as f64), 0),
+        of(|r| Some(r.victims as f64), 0),
         gpu,
         of(|r| r.gpu_percent_at_130, 2),
         fragmented,
@@ -91,6 +93,7 @@ fn mean_row(report: &Report, policy: &str) -> Vec<String> {
         runs.count().to_string(),
         "-".to_owned(),
         "-".to_owned(),
+        "-".to_owned(),
         over(|r| (r.gpu_milli_total > 0).then(|| r.gpu_percent())),
         over(|r| r.gpu_percent_at_130),
         over(|r| (r.gpu_milli_total > 0).then(|| r.fragmented_percent())),
@@ -113,13 +116,13 @@ mod tests {
             report.runs.iter().map(|r| Run { trace: "other".to_owned(), ..r.clone() }).collect();
         report.runs.extend(more);
         expect![[r#"
-            TRACE     POLICY   RUNS   PODS   UNPLACED   GPU%    GPU%@130   FRAG%   CPU%    SKEW    VIOLATIONS
-            default   FGD      2      10     3          94.38   94.38      1.54    25.00   25.00   0
-            default   knarr    2      10     3          96.12   96.12      1.54    25.00   25.00   0
-            other     FGD      2      10     3          94.38   94.38      1.54    25.00   25.00   0
-            other     knarr    2      10     3          96.12   96.12      1.54    25.00   25.00   0
-            (mean)    FGD      4      -      -          94.38   94.38      1.54    25.00   25.00   0
-            (mean)    knarr    4      -      -          96.12   96.12      1.54    25.00   25.00   0
+            TRACE     POLICY   RUNS   PODS   UNPLACED   VICTIMS   GPU%    GPU%@130   FRAG%   CPU%    SKEW    VIOLATIONS
+            default   FGD      2      10     3          0         94.38   94.38      1.54    25.00   25.00   0
+            default   knarr    2      10     3          0         96.12   96.12      1.54    25.00   25.00   0
+            other     FGD      2      10     3          0         94.38   94.38      1.54    25.00   25.00   0
+            other     knarr    2      10     3          0         96.12   96.12      1.54    25.00   25.00   0
+            (mean)    FGD      4      -      -          -         94.38   94.38      1.54    25.00   25.00   0
+            (mean)    knarr    4      -      -          -         96.12   96.12      1.54    25.00   25.00   0
         "#]]
         .assert_eq(&table(&report, false).text());
     }
@@ -128,8 +131,8 @@ mod tests {
     fn what_a_run_does_not_have_is_a_dash() {
         let report = Report::new("x", vec![Run { trace: "t".into(), policy: "p".into(), ..Run::default() }]);
         expect![[r#"
-            TRACE   POLICY   RUNS   PODS   UNPLACED   GPU%   GPU%@130   FRAG%   CPU%   SKEW   VIOLATIONS   WAIT-P50-S   WAIT-P99-S   LATENCY-P50-US   LATENCY-P99-US   NODES   TYPICAL
-            t       p        1      0      0          -      -          -       0.00   0.00   0            -            -            -                -                0       0
+            TRACE   POLICY   RUNS   PODS   UNPLACED   VICTIMS   GPU%   GPU%@130   FRAG%   CPU%   SKEW   VIOLATIONS   WAIT-P50-S   WAIT-P99-S   LATENCY-P50-US   LATENCY-P99-US   NODES   TYPICAL
+            t       p        1      0      0          0         -      -          -       0.00   0.00   0            -            -            -                -                0       0
         "#]]
         .assert_eq(&table(&report, true).text());
     }

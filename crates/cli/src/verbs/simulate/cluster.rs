@@ -10,7 +10,7 @@ use simulate::{PolicyName, Report, Source};
 use stdx::Env;
 
 use super::show::{Looker, show};
-use super::{Common, files};
+use super::{Common, files, profiles};
 use crate::{Io, output};
 
 /// Flags of `simulate manifests`.
@@ -19,6 +19,9 @@ pub(super) struct ManifestArgs {
     /// Manifests; annotations simulation.knarr.dev/at, every, lifetime and count say when and how many
     #[arg(short, long, value_name = "FILE|DIR|-", required = true)]
     filename: Vec<PathBuf>,
+    /// Configurations of kube-scheduler to compare as well: each by the name of its file
+    #[arg(long, value_name = "FILE,…", value_delimiter = ',')]
+    scheduler_config: Vec<PathBuf>,
     #[command(flatten)]
     common: Common,
 }
@@ -32,6 +35,9 @@ pub(super) struct RecordingArgs {
     /// Leave pods that had a node when the recording began where they were
     #[arg(long)]
     keep_bound: bool,
+    /// Configurations of kube-scheduler to compare as well: each by the name of its file
+    #[arg(long, value_name = "FILE,…", value_delimiter = ',')]
+    scheduler_config: Vec<PathBuf>,
     #[command(flatten)]
     common: Common,
 }
@@ -57,7 +63,7 @@ pub(super) fn manifests(args: &ManifestArgs, env: &Env, io: &mut Io) -> anyhow::
             "no nodes among the manifests: add a Node with status.allocatable; the annotation simulation.knarr.dev/count makes many of it"
         );
     }
-    replay(&[story], &args.common, env, io)
+    replay(&[story], &args.scheduler_config, &args.common, env, io)
 }
 
 pub(super) fn recording(args: &RecordingArgs, env: &Env, io: &mut Io) -> anyhow::Result<ExitCode> {
@@ -66,19 +72,31 @@ pub(super) fn recording(args: &RecordingArgs, env: &Env, io: &mut Io) -> anyhow:
         let (name, text) = (path.display().to_string(), files::text(path)?);
         stories.push(from_recording(Source { name: &name, text: &text }, args.keep_bound)?);
     }
-    replay(&stories, &args.common, env, io)
+    replay(&stories, &args.scheduler_config, &args.common, env, io)
 }
 
-fn replay(stories: &[Story], common: &Common, env: &Env, io: &mut Io) -> anyhow::Result<ExitCode> {
+fn replay(
+    stories: &[Story],
+    configs: &[PathBuf],
+    common: &Common,
+    env: &Env,
+    io: &mut Io,
+) -> anyhow::Result<ExitCode> {
     output::data_format(common.output.as_deref())?;
+    let named = configs.iter().map(|path| profiles::read(path, io)).collect::<anyhow::Result<Vec<_>>>()?;
     let own = vec![PolicyName::DefaultScheduler, PolicyName::Knarr];
     let policies = if common.policies.is_empty() { own } else { common.policies.clone() };
-    let mut looker = Looker::new(stories.len() * policies.len(), common, env);
+    let mut all: Vec<Settings<'_>> = policies.into_iter().map(Settings::policy).collect();
+    all.extend(named.iter().map(|n| Settings {
+        scheduler: Some((n.name.as_str(), &n.profiles[..])),
+        ..Settings::policy(PolicyName::DefaultScheduler)
+    }));
+    let mut looker = Looker::new(stories.len() * all.len(), common, env);
     let mut runs = Vec::new();
     for story in stories {
-        for policy in &policies {
-            looker.begin(&format!("{} {}", story.name, policy.text()));
-            let settings = Settings { policy: *policy, keep: common.placements };
+        for settings in &all {
+            looker.begin(&format!("{} {}", story.name, settings.name()));
+            let settings = Settings { keep: common.placements, ..*settings };
             runs.push(run(story, &settings, &mut looker).map_err(anyhow::Error::msg)?);
             looker.end();
         }

@@ -4,7 +4,9 @@
 
 mod cluster;
 mod files;
+mod log;
 mod openb;
+mod profiles;
 mod show;
 
 use std::path::PathBuf;
@@ -31,6 +33,8 @@ enum What {
     Manifests(cluster::ManifestArgs),
     /// Replay what `record` wrote of a live cluster
     Recording(cluster::RecordingArgs),
+    /// Make the decisions of a decision log once more, by the same rules or others
+    Log(log::Args),
     /// Say what changed from one report to another
     Diff(DiffArgs),
 }
@@ -75,6 +79,7 @@ pub(super) fn run(args: &Args, env: &Env, io: &mut Io) -> ExitCode {
         What::Openb(args) => openb::run(args, env, io),
         What::Manifests(args) => cluster::manifests(args, env, io),
         What::Recording(args) => cluster::recording(args, env, io),
+        What::Log(args) => log::run(args, io),
         What::Diff(args) => compare(args, io),
     };
     done.unwrap_or_else(|error| {

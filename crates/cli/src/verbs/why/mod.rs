@@ -6,6 +6,7 @@
 mod advice;
 mod budgets;
 mod chain;
+mod placing;
 mod pod;
 
 use std::process::ExitCode;
@@ -126,6 +127,9 @@ async fn answer(session: &mut Session, resource: &Resource, object: Value) -> an
         pod::tell(object, members.len() == 1 && is_same(resource, &PODS), now, &mut out);
     }
     finalizers(&subject, &mut out);
+    if is_same(resource, &PODS) {
+        placing::tell(session, &subject.object, &mut out).await?;
+    }
     if is_same(resource, &NODES) {
         node(session, &subject.object, now, &mut out).await?;
     }
