@@ -28,6 +28,9 @@ pub(crate) type Rows = Arc<dyn Fn() -> Vec<reconcile::Row> + Send + Sync>;
 /// Makes who is asked before anything dangerous.
 pub(crate) type Permits = Arc<dyn Fn() -> Arc<dyn reconcile::Permit> + Send + Sync>;
 
+/// Puts something on the way of a component to the server.
+pub(crate) type Around = Arc<dyn Fn(&str, Arc<dyn Transport>) -> Arc<dyn Transport> + Send + Sync>;
+
 /// Everything that stays the same through all lives.
 #[derive(Clone)]
 pub(crate) struct Setup {
@@ -40,6 +43,10 @@ pub(crate) struct Setup {
     pub(crate) seed: u64,
     pub(crate) faults: Faults,
     pub(crate) plant: Option<Plant>,
+    /// A bug of one story alone.
+    pub(crate) around: Option<Around>,
+    /// What runs beside the plane.
+    pub(crate) parts: &'static [Part],
     pub(crate) hosts: usize,
     pub(crate) nodes: usize,
     pub(crate) node_cpu: u32,
@@ -121,8 +128,8 @@ impl Cluster {
                 Ok(()) => {
                     self.setup.log.line("plane: up");
                     self.plane = Some(machine);
-                    for part in PARTS {
-                        self.start_part(part);
+                    for part in self.setup.parts {
+                        self.start_part(*part);
                     }
                     return Ok(());
                 }
@@ -160,6 +167,8 @@ impl Cluster {
 
     /// Ends one component and starts it anew after `pause`.
     pub(crate) async fn restart(&mut self, part: Part, pause: Duration) {
+        // Where that one does not run, another is hit.
+        let part = if self.setup.parts.contains(&part) { part } else { self.setup.parts[0] };
         self.setup.log.line(&format!("crash: {part:?}"));
         if let Some(machine) = self.parts.remove(&part) {
             machine.kill();
@@ -218,6 +227,8 @@ impl Setup {
             seed,
             faults: Faults::NONE,
             plant: None,
+            around: None,
+            parts: &PARTS,
             hosts: 1,
             nodes: 1,
             node_cpu: 1,
@@ -236,7 +247,9 @@ impl Setup {
         // Half of the clusters are plain Kubernetes, where every pod is bound by a request of its own.
         let port = if self.seed.is_multiple_of(2) { port } else { Arc::new(Plain(port)) };
         let faulty = Arc::new(Faulty::new(port, self.faults, self.dice.clone(), self.log.clone()));
-        Client::new(Plant::wrap(self.plant, component, faulty), component)
+        let bugged = Plant::wrap(self.plant, component, faulty);
+        let bugged = self.around.as_ref().map_or(bugged.clone(), |around| around(component, bugged));
+        Client::new(bugged, component)
     }
 
     /// A client on whose way nothing goes wrong but the plane's own death.

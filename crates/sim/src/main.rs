@@ -1,23 +1,34 @@
 //! Simulates releases by seed and prints what failed; a single seed prints its log too.
 //!
-//! `sim [FIRST [COUNT]] [--cafe] [--recreate] [--calm] [--crashes N] [--hosts N] [--plant NAME]`
+//! `sim [FIRST [COUNT]] [--seeds A..B] [--scenario release|cafe|scheduler] [--recreate] [--calm] [--crashes N] [--hosts N] [--plant NAME]`
 
 // A program for people.
 #![allow(clippy::print_stdout)]
 
 use std::process::ExitCode;
 
-use sim::{CafePlan, Faults, Outcome, Plan, Plant, Update, run, run_cafe};
+use sim::{
+    CafePlan, Faults, Outcome, PlacingPlan, PlacingPlant, Plan, Plant, Update, run, run_cafe, run_placing,
+};
+
+/// Which story is told.
+#[derive(Clone, Copy, PartialEq)]
+enum Scenario {
+    Release,
+    Cafe,
+    Scheduler,
+}
 
 struct Args {
     first: u64,
     count: Option<u64>,
     update: Update,
     calm: bool,
-    cafe: bool,
+    scenario: Scenario,
     crashes_max: Option<u64>,
     hosts: usize,
     plant: Option<Plant>,
+    placing_plant: Option<PlacingPlant>,
 }
 
 impl Args {
@@ -27,10 +38,11 @@ impl Args {
             count: None,
             update: Update::InPlace,
             calm: false,
-            cafe: false,
+            scenario: Scenario::Release,
             crashes_max: None,
             hosts: 1,
             plant: None,
+            placing_plant: None,
         };
         let mut numbers = Vec::new();
         while let Some(word) = words.next() {
@@ -38,7 +50,23 @@ impl Args {
             match word.as_str() {
                 "--recreate" => args.update = Update::Recreate,
                 "--calm" => args.calm = true,
-                "--cafe" => args.cafe = true,
+                "--cafe" => args.scenario = Scenario::Cafe,
+                "--scenario" => {
+                    args.scenario = match value()?.as_str() {
+                        "release" => Scenario::Release,
+                        "cafe" => Scenario::Cafe,
+                        "scheduler" => Scenario::Scheduler,
+                        other => return Err(format!("--scenario: unknown: {other}")),
+                    }
+                }
+                "--seeds" => {
+                    let text = value()?;
+                    let range =
+                        text.split_once("..").and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+                    let (from, to): (u64, u64) =
+                        range.ok_or_else(|| format!("--seeds: no range such as 0..100: {text}"))?;
+                    numbers = vec![from, to.saturating_sub(from)];
+                }
                 "--crashes" => {
                     let text = value()?;
                     args.crashes_max =
@@ -50,8 +78,10 @@ impl Args {
                 }
                 "--plant" => {
                     let text = value()?;
-                    args.plant =
-                        Some(Plant::parse(&text).ok_or_else(|| format!("--plant: unknown: {text}"))?);
+                    (args.plant, args.placing_plant) = (Plant::parse(&text), PlacingPlant::parse(&text));
+                    if args.plant.is_none() && args.placing_plant.is_none() {
+                        return Err(format!("--plant: unknown: {text}"));
+                    }
                 }
                 number => numbers.push(number.parse().map_err(|_| format!("no number: {number}"))?),
             }
@@ -72,15 +102,21 @@ impl Args {
     }
 
     fn run(&self, seed: u64) -> Outcome {
-        if !self.cafe {
-            return run(&self.plan(seed));
+        match self.scenario {
+            Scenario::Release => run(&self.plan(seed)),
+            Scenario::Cafe => {
+                let mut plan = CafePlan::rough(seed);
+                plan.faults = if self.calm { Faults::NONE } else { plan.faults };
+                plan.crashes_max = self.crashes_max.unwrap_or(plan.crashes_max);
+                run_cafe(&plan)
+            }
+            Scenario::Scheduler => {
+                let mut plan = PlacingPlan { plant: self.placing_plant, ..PlacingPlan::rough(seed) };
+                plan.faults = if self.calm { Faults::NONE } else { plan.faults };
+                plan.crashes_max = self.crashes_max.unwrap_or(plan.crashes_max);
+                run_placing(&plan)
+            }
         }
-        let mut plan = CafePlan::rough(seed);
-        if self.calm {
-            plan.faults = Faults::NONE;
-        }
-        plan.crashes_max = self.crashes_max.unwrap_or(plan.crashes_max);
-        run_cafe(&plan)
     }
 }
 
@@ -106,6 +142,6 @@ fn main() -> ExitCode {
             println!("seed {seed}: {first} ({} in all)", outcome.violations.len());
         }
     }
-    println!("{failed} of {count} releases broke a promise");
+    println!("{failed} of {count} stories broke a promise");
     ExitCode::from(u8::from(failed > 0))
 }
