@@ -29,7 +29,14 @@ pub struct Scheduler {
 impl Scheduler {
     /// A scheduler that speaks to the API server behind `client`.
     pub fn new(client: Client, env: Env, config: Config) -> Scheduler {
-        Scheduler { client, env, config, steps: Box::new(Straight), metrics: Arc::new(Metrics::default()), log: None }
+        Scheduler {
+            client,
+            env,
+            config,
+            steps: Box::new(Straight),
+            metrics: Arc::new(Metrics::default()),
+            log: None,
+        }
     }
 
     /// The same, with phases beside the decision.

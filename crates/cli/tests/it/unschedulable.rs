@@ -459,7 +459,7 @@ async fn pods_that_must_be_near_or_apart_name_each_other() {
     check("near-without-domain", &nodes[2..], &[], first, expect![[r#"
         Unschedulable: 0/1 nodes are available: 1 node(s) didn't match pod affinity rules. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.
         - 1 node (lost): node(s) didn't match pod affinity rules (InterPodAffinity)
-        > 1 node (lost) would do with a pod with app=x in its zone
+        > 1 node (lost) would do with label zone
     "#]]).await;
     let full = [app("p1", "a1"), pod("big", merged(asks(json!({"cpu": "3"})), on("a1")))];
     check(
