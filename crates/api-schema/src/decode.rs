@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 use crate::path::{Path, Step, below};
@@ -162,17 +163,31 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut out = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
-            let path = below(self.path, Step::Field(&key));
-            if out.contains_key(&key) && self.duplicates.len() < DUPLICATES_MAX {
-                let name = path.to_string();
-                if !self.duplicates.contains(&name) {
-                    self.duplicates.push(name);
+            match out.entry(key) {
+                Entry::Vacant(place) => {
+                    let path = below(self.path, Step::Field(place.key()));
+                    let seed = Seed { path: Some(&path), duplicates: self.duplicates };
+                    let value = entries.next_value_seed(seed)?;
+                    place.insert(value);
+                }
+                Entry::Occupied(mut place) => {
+                    let path = below(self.path, Step::Field(place.key()));
+                    note(self.duplicates, &path);
+                    let seed = Seed { path: Some(&path), duplicates: self.duplicates };
+                    let value = entries.next_value_seed(seed)?;
+                    place.insert(value);
                 }
             }
-            let value = entries.next_value_seed(Seed { path: Some(&path), duplicates: self.duplicates })?;
-            out.insert(key, value);
         }
         Ok(Value::Object(out))
+    }
+}
+
+/// Names a key that occurs twice, once.
+fn note(duplicates: &mut Vec<String>, path: &Path<'_>) {
+    let name = path.to_string();
+    if duplicates.len() < DUPLICATES_MAX && !duplicates.contains(&name) {
+        duplicates.push(name);
     }
 }
 

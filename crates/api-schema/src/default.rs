@@ -16,8 +16,7 @@ pub fn apply_defaults(schema: Schema<'_>, value: &mut Value) {
 fn walk(types: &Types, ty: TypeId, value: &mut Value) {
     match (types.get(ty), value) {
         (Type::Object(set), Value::Object(map)) => {
-            for (name, field) in &set.fields {
-                // Few fields have one, and few of a kind's fields are there: neither is looked for among the other.
+            for (name, field) in set.fields.defaulted() {
                 let Some(default) = &field.default else { continue };
                 let unset = match map.get(name) {
                     None => true,

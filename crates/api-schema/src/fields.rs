@@ -42,6 +42,19 @@ pub fn complete(schema: Schema<'_>, value: &mut Value) {
     complete_type(schema.types, schema.root, value);
 }
 
+/// The same where only these fields of the root have changed since the tree was complete.
+pub fn complete_parts(schema: Schema<'_>, value: &mut Value, parts: &[&str]) {
+    let (Type::Object(set), Value::Object(map)) = (schema.types.get(schema.root), value) else { return };
+    for part in parts {
+        let (Some(field), Some(v)) = (set.fields.get(part), map.get_mut(*part)) else { continue };
+        complete_type(schema.types, field.ty, v);
+        if !stays(schema.types, field, v) {
+            map.remove(*part);
+        }
+    }
+    fill(schema.types, set, map);
+}
+
 struct Walk<'t> {
     types: &'t Types,
     unknown: Unknown,
@@ -259,13 +272,9 @@ fn stays(types: &Types, field: &Field, v: &mut Value) -> bool {
 
 /// Adds the fields that are written even when unset.
 fn fill(types: &Types, set: &FieldSet, map: &mut Map<String, Value>) {
-    for (name, field) in &set.fields {
-        let always = match field.presence {
-            Presence::Always => true,
-            Presence::Null => false,
-            Presence::Keep | Presence::Drop => continue,
-        };
+    for (name, field) in set.fields.filled() {
         if !map.contains_key(name) {
+            let always = field.presence == Presence::Always;
             map.insert(name.clone(), if always { zero(types, field.ty) } else { Value::Null });
         }
     }

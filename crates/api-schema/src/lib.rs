@@ -16,6 +16,7 @@ pub mod crd;
 mod decode;
 mod default;
 mod fields;
+mod named;
 mod path;
 pub mod proto;
 mod prune;
@@ -25,7 +26,8 @@ mod validate;
 
 pub use decode::{JsonError, decode_json};
 pub use default::apply_defaults;
-pub use fields::{TypeError, Unknown, check_fields, complete, zero};
+pub use fields::{TypeError, Unknown, check_fields, complete, complete_parts, zero};
+pub use named::Fields;
 pub use prune::prune;
 pub use scalar::{
     canonical_base64, canonical_micro_time, canonical_quantity, canonical_time, go_duration,

@@ -1,9 +1,9 @@
 //! The schema form: types in one arena, named by index.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::named::Fields;
 
 /// Index of a type within [`Types`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -142,7 +142,7 @@ pub enum ListKind {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct FieldSet {
     /// Fields by JSON name.
-    pub fields: BTreeMap<String, Field>,
+    pub fields: Fields,
     /// Type of values under names that are not listed; unknown fields are an error or pruned when absent.
     pub other: Option<TypeId>,
     /// Keep unknown fields as they are (x-kubernetes-preserve-unknown-fields).

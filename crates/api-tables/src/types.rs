@@ -1,8 +1,6 @@
 //! Types in the compact form.
 
-use std::collections::BTreeMap;
-
-use api_schema::{Field, FieldSet, ListKind, Presence, Proto, Type, TypeId, Types, Wire};
+use api_schema::{Field, FieldSet, Fields, ListKind, Presence, Proto, Type, TypeId, Types, Wire};
 
 use crate::codec::{CodecError, Reader, Writer};
 
@@ -111,7 +109,7 @@ fn write_fields(w: &mut Writer, set: &FieldSet) {
     w.number(set.other.map_or(0, |id| id.0 + 1));
     w.text(set.message.as_deref().unwrap_or_default());
     w.count(set.fields.len());
-    for (name, field) in &set.fields {
+    for (name, field) in set.fields.iter() {
         w.text(name);
         write_field(w, field);
     }
@@ -121,7 +119,7 @@ fn read_fields(r: &mut Reader<'_>) -> Result<FieldSet, CodecError> {
     let (atomic, preserve_unknown, embedded) = (r.flag()?, r.flag()?, r.flag()?);
     let other = r.number()?.checked_sub(1).map(TypeId);
     let message = Some(r.text()?).filter(|m| !m.is_empty());
-    let fields: BTreeMap<String, Field> = r.list(|r| Ok((r.text()?, read_field(r)?)))?.into_iter().collect();
+    let fields: Fields = r.list(|r| Ok((r.text()?, read_field(r)?)))?.into_iter().collect();
     Ok(FieldSet { fields, other, preserve_unknown, atomic, message, embedded })
 }
 
