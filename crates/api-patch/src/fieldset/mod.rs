@@ -9,3 +9,4 @@ mod wire;
 pub use element::{Path, PathElement, Scalar};
 pub use set::FieldSet;
 pub use wire::FieldsError;
+pub(crate) use wire::{label, text};

@@ -273,7 +273,7 @@ fn element(name: &str) -> Result<Option<PathElement>, FieldsError> {
 }
 
 /// The name of a member. Most names need no escaping, so that they are written without a detour.
-fn label(key: &PathElement, out: &mut String) {
+pub(crate) fn label(key: &PathElement, out: &mut String) {
     match key {
         PathElement::Field(name) => {
             out.reserve(name.len() + 2);
@@ -314,14 +314,22 @@ fn scalar(value: &Scalar, out: &mut String) {
     }
 }
 
-fn text(text: &str, out: &mut String) {
-    if text.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b'"' && b != b'\\') {
-        out.push('"');
-        out.push_str(text);
-        out.push('"');
-    } else {
+/// Appends a text as JSON. Labels of items have quotes, and hardly any text has what needs more than that.
+pub(crate) fn text(text: &str, out: &mut String) {
+    if text.bytes().any(|b| b < 0x20) {
         let _ = write!(out, "{}", Value::from(text));
+        return;
     }
+    out.push('"');
+    let mut rest = text;
+    while let Some(at) = rest.find(['"', '\\']) {
+        out.push_str(&rest[..at]);
+        out.push('\\');
+        out.push_str(&rest[at..=at]);
+        rest = &rest[at + 1..];
+    }
+    out.push_str(rest);
+    out.push('"');
 }
 
 fn kind_of(value: &Value) -> &'static str {

@@ -21,16 +21,22 @@ pub fn update(change: &Change<'_>, live: Option<&Value>, new: &mut Value) {
     }
     let mut managed = managed;
     let walker = Walker::new(change.types, change.root);
-    let start;
-    let old = match live {
-        Some(live) => live,
-        None => {
-            start = walker.zero();
-            &start
-        }
-    };
-    track(change, &walker, old, new, &mut managed);
+    match live {
+        Some(live) => track(change, &walker, live, new, &mut managed),
+        None => begin(change, &walker, new, &mut managed),
+    }
     entries::put(new, managed);
+}
+
+/// Gives the manager what a new object has beyond an empty one.
+fn begin(change: &Change<'_>, walker: &Walker<'_>, new: &Value, managed: &mut Vec<Entry>) {
+    let zero = walker.zero();
+    let fields = if managed.is_empty() { walker.created(&zero, new, change.reset, &META) } else { None };
+    match fields {
+        Some(fields) if fields == "{}" => {}
+        Some(fields) => managed.push(entry(change, Fields::Text(fields))),
+        None => track(change, walker, &zero, new, managed),
+    }
 }
 
 /// The entries before the write: the client's own when it sent readable ones, else those of the live object.
@@ -88,17 +94,22 @@ pub(super) fn yield_changed(touched: &FieldSet, removed: &FieldSet, managed: &mu
 }
 
 fn give(change: &Change<'_>, own: FieldSet, managed: &mut Vec<Entry>) {
-    let owner = Owner::of(change, Operation::Update);
-    let time = Some(Value::from(change.now.to_string()));
-    match managed.iter_mut().find(|e| e.owner == owner) {
-        Some(entry) => {
-            entry.fields.set_mut().add_all(own);
-            entry.time = time;
-        }
-        None => {
-            let api_version = change.api_version.to_owned();
-            managed.push(Entry { owner, api_version, time, fields: Fields::Set(own) });
-        }
+    let new = entry(change, Fields::Set(FieldSet::new()));
+    let at = managed.iter().position(|e| e.owner == new.owner).unwrap_or_else(|| {
+        managed.push(new.clone());
+        managed.len() - 1
+    });
+    managed[at].fields.set_mut().add_all(own);
+    managed[at].time = new.time;
+}
+
+/// What the manager of a change owns from now on.
+fn entry(change: &Change<'_>, fields: Fields) -> Entry {
+    Entry {
+        owner: Owner::of(change, Operation::Update),
+        api_version: change.api_version.to_owned(),
+        time: Some(Value::from(change.now.to_string())),
+        fields,
     }
 }
 
