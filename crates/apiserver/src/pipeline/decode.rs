@@ -176,6 +176,13 @@ pub(crate) fn complete(object: &mut Value, served: &Served) {
     }
 }
 
+/// The same after `status` was taken out of an object that was complete, and what the server owns of `metadata` put in.
+pub(crate) fn complete_without_status(object: &mut Value, served: &Served) {
+    if let (Some(schema), false) = (served.schema(), served.is_custom()) {
+        api_schema::complete_parts(schema, object, &["metadata"]);
+    }
+}
+
 /// The tree of a body in JSON with its duplicate fields.
 fn json(bytes: &[u8], expected: &Expected<'_>) -> Outcome<(Value, Vec<String>)> {
     api_schema::decode_json(bytes).map_err(|e| {

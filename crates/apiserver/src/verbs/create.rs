@@ -91,7 +91,7 @@ pub(crate) async fn store(call: &Call, served: &Arc<Served>, mut object: Value) 
         && let Some(map) = object.as_object_mut()
     {
         map.remove("status");
-        decode::complete(&mut object, served);
+        decode::complete_without_status(&mut object, served);
     }
     admit::complete_new(call, served, &mut object).await?;
     escalate::check(call, served, &object, None)?;
