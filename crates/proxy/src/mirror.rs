@@ -46,6 +46,8 @@ pub(crate) struct Mirror {
     synced: Vec<&'static str>,
 }
 
+/// Pods that have an address.
+const HAS_ADDRESS: &str = "status.podIP!=";
 /// The collections without which nothing is decided. Nodes are not among them: their cells are a preference.
 const NEEDED: [&str; 3] = ["services", "endpointslices", "pods"];
 
@@ -145,7 +147,8 @@ pub(crate) fn start(client: &Client, env: &Env, news: &mpsc::Sender<News>) {
         meta: |w: &PodWire| &w.metadata,
         fact: PodWire::fact,
     };
-    pods.start(Reflector::new(client.clone(), env.clone(), Pod::RESOURCE), env);
+    // A pod without an address has no traffic yet, and nothing of this proxy's on it.
+    pods.start(Reflector::new(client.clone(), env.clone(), Pod::RESOURCE).fields(HAS_ADDRESS), env);
     let nodes = Feed {
         name: "nodes",
         news: news.clone(),
