@@ -224,7 +224,8 @@ impl World {
             Body::Stream(stream) => stream,
             Body::Full(bytes) => panic!("no stream but {bytes:?}"),
         };
-        Watch { stream, left: Vec::new() }
+        // A test may ask again after the end.
+        Watch { stream: Box::pin(stream.fuse()), left: Vec::new() }
     }
 
     /// Number of the newest revision.

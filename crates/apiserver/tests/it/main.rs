@@ -4,6 +4,7 @@
 
 mod access;
 mod backup;
+mod contract;
 mod crds;
 mod crud;
 mod fixture;
