@@ -5,24 +5,28 @@
 //!                                        ├─▶ cpu ─────────▶ sched-cpu
 //!                                        ├─▶ apart (ours) ─▶ sched-cpu
 //!                                        ├─▶ quota ───────▶ sched-quota
-//!                                        └─▶ gang ────────▶ sched-gang
+//!                                        ├─▶ gang ────────▶ sched-gang
+//!                                        └─▶ metric, device, topology ─▶ sched-classes
 //! ```
 //!
 //! Source: koordinator a7a1b76 (after v1.8.0), Kubernetes 1.36 (`scheduling.k8s.io/v1alpha2`). A text that nobody can read is an
 //! [`Unreadable`] that names its key; where upstream falls back to a default instead, so do we, and say so there.
-//! What is absent: every decision (`sched-cpu`, `sched-quota`, `sched-gang`), and the words of devices, reservations and node agents.
+//! What is absent: every decision (`sched-cpu`, `sched-quota`, `sched-gang`), and the words of reservations and node agents.
 
 mod amounts;
 mod amplify;
 pub mod apart;
 mod batch;
 pub mod cpu;
+pub mod device;
 pub mod gang;
+pub mod metric;
 pub mod names;
 mod qos;
 pub mod quota;
 pub mod rules;
 mod tier;
+pub mod topology;
 
 pub use amounts::{Amounts, requests};
 pub use amplify::Ratio;

@@ -133,3 +133,18 @@ pub const GANG_WAIT: &str = "gang.scheduling.koordinator.sh/waiting-time";
 pub const GANG_GROUPS: &str = "gang.scheduling.koordinator.sh/groups";
 /// Annotation: who counts towards the minimum.
 pub const GANG_MATCH: &str = "gang.scheduling.koordinator.sh/match-policy";
+
+/// Pod annotation: the devices that were given.
+pub const DEVICE_ALLOCATED: &str = "scheduling.koordinator.sh/device-allocated";
+/// Node annotation: thresholds of usage for this node alone.
+pub const USAGE_THRESHOLDS: &str = "scheduling.koordinator.sh/usage-thresholds";
+/// Percent of one GPU's compute; above 100 a multiple of it.
+pub const GPU_CORE: &str = "koordinator.sh/gpu-core";
+/// Percent of one GPU's memory; above 100 a multiple of it.
+pub const GPU_MEMORY_RATIO: &str = "koordinator.sh/gpu-memory-ratio";
+/// Bytes of GPU memory.
+pub const GPU_MEMORY: &str = "koordinator.sh/gpu-memory";
+/// Percent of one GPU, compute and memory alike.
+pub const GPU: &str = "koordinator.sh/gpu";
+/// Whole GPUs, as their vendor's plugin names them.
+pub const NVIDIA_GPU: &str = "nvidia.com/gpu";
