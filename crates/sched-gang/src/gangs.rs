@@ -108,6 +108,34 @@ impl Gangs {
         all.into_iter()
     }
 
+    /// Whether a gang is known by an object or a member.
+    pub fn knows(&self, name: &str) -> bool {
+        self.declared.contains_key(name) || self.of.contains_key(name)
+    }
+
+    /// How many members a gang has.
+    pub fn size(&self, name: &str) -> usize {
+        self.of.get(name).map_or(0, BTreeSet::len)
+    }
+
+    /// The gang of a pod; none when it is no member.
+    pub fn gang_of(&self, uid: &str) -> Option<&str> {
+        self.members.get(uid).map(|m| m.gang.as_str())
+    }
+
+    /// How far a member is; nothing when it is none.
+    pub fn state_of(&self, uid: &str) -> Option<&State> {
+        self.members.get(uid).map(|m| &m.state)
+    }
+
+    /// Members that hold a place, by identity, with its node.
+    pub fn holding(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
+        self.members.iter().filter_map(|(uid, m)| match &m.state {
+            State::Holding { node, .. } => Some((uid, node)),
+            _ => None,
+        })
+    }
+
     /// Members of a gang by identity.
     pub fn members_of(&self, name: &str) -> impl Iterator<Item = (&Arc<str>, &Member)> {
         self.of.get(name).into_iter().flatten().map(|uid| (uid, &self.members[uid]))
@@ -261,8 +289,21 @@ impl Gangs {
         if self.falls_together(&gang) { self.give_back(&gang) } else { Vec::new() }
     }
 
-    /// Whether one member's failure is everybody's.
-    fn falls_together(&self, gang: &str) -> bool {
+    /// The place of a member is there no more: its node went, or whoever kept it gave it up. The places that are to be given back, its
+    /// own among them: as after a failure. Nothing when it holds none.
+    pub fn lost(&mut self, uid: &str) -> Vec<Place> {
+        let Some((uid, member)) = self.members.get_key_value(uid) else { return Vec::new() };
+        let State::Holding { node, .. } = member.state.clone() else { return Vec::new() };
+        let (uid, gang) = (uid.clone(), member.gang.clone());
+        if self.falls_together(&gang) {
+            return self.give_back(&gang);
+        }
+        self.set_state(&uid, State::Pending);
+        vec![Place { uid, node }]
+    }
+
+    /// Whether one member's failure is everybody's: so under `Strict`, until the gang has started and may be followed.
+    pub fn falls_together(&self, gang: &str) -> bool {
         let Some(words) = self.words(gang) else { return true };
         let may_follow = words.counts == Match::OnceSatisfied && self.has_started(gang);
         words.mode == Mode::Strict && !may_follow

@@ -52,10 +52,9 @@ impl Gangs {
     }
 
     fn missing(&self, group: &[String]) -> String {
-        let is_known = |g: &&String| self.names().any(|known| known == **g);
-        let count = |g: &String| self.members_of(g).count();
+        let is_known = |g: &&String| self.knows(g);
         let is_short = |g: &&String| {
-            self.words(g).is_some_and(|w| count(g) < usize::try_from(w.min).unwrap_or(usize::MAX))
+            self.words(g).is_some_and(|w| self.size(g) < usize::try_from(w.min).unwrap_or(usize::MAX))
         };
         let list = |gangs: Vec<&String>| gangs.into_iter().cloned().collect::<Vec<_>>().join(" ");
         let absent: Vec<&String> = group.iter().filter(|g| !is_known(g)).collect();
