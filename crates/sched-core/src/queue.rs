@@ -123,6 +123,11 @@ impl Queue {
         self.pods.remove(uid).is_some()
     }
 
+    /// Every pod in the queue or in flight, in no order that matters.
+    pub fn pods(&self) -> impl Iterator<Item = &Arc<PodFact>> {
+        self.pods.values().map(|w| &w.pod)
+    }
+
     /// Whether the pod is in the queue or in flight.
     pub fn holds(&self, uid: &str) -> bool {
         self.pods.contains_key(uid)

@@ -10,6 +10,8 @@ pub struct Config {
     /// It schedules pods whose `spec.schedulerName` is the name of one of these, by that one's rules. The first one's name signs
     /// its events.
     pub profiles: Vec<Profile>,
+    /// How gangs, quotas, CPUs, load and devices are judged where objects say nothing.
+    pub classes: sched_classes::Settings,
     /// Greatest number of bind requests under way at once.
     pub binds_in_flight_max: usize,
     /// Greatest number of pods in one bulk bind request.
@@ -25,6 +27,7 @@ impl Config {
     pub fn upstream() -> Config {
         Config {
             profiles: vec![Profile { name: "default-scheduler".to_owned(), rules: Rules::upstream() }],
+            classes: sched_classes::Settings::default(),
             binds_in_flight_max: 32,
             bind_batch_max: 256,
             decisions_per_turn: 128,
@@ -56,6 +59,12 @@ pub fn permissions() -> Vec<Permission> {
         row("", "pods", read),
         row("", "nodes", read),
         row("", "namespaces", read),
+        row("scheduling.sigs.k8s.io", "elasticquotas", read),
+        row("scheduling.sigs.k8s.io", "podgroups", read),
+        row("scheduling.k8s.io", "podgroups", read),
+        row("slo.koordinator.sh", "nodemetrics", read),
+        row("topology.node.k8s.io", "noderesourcetopologies", read),
+        row("scheduling.koordinator.sh", "devices", read),
         row("", "pods/binding", &["create"]),
         row("knarr.dev", "bindings", &["create"]),
         row("", "pods/status", &["patch", "update"]),

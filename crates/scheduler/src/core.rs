@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use api_meta::ObjectKey;
+use sched_classes::PodWords;
 use sched_core::{Decision, Hints, Placement, PodFact, Popped, Queue, Reason, Refusal, Snapshot};
 use sched_plugins::{Engine, Profile};
 use stdx::Time;
 
 use crate::inbox::Change;
-use crate::steps::{Annotations, Call, Permit, Stay, Steps};
+use crate::steps::{Annotations, Call, News, Permit, Stay, Steps};
 
 /// A decision to bind, not yet confirmed.
 #[derive(Clone, Debug)]
@@ -73,14 +74,26 @@ impl Core {
     /// Takes in one change.
     pub(crate) fn take(&mut self, change: Change, now: Time) {
         let hints = match change {
-            Change::Pod { fact, finished } => self.take_pod(fact, finished, now),
+            Change::Pod { fact, words, finished } => self.take_pod(fact, words, finished, now),
             Change::PodGone(key) => match self.uids.remove(&key) {
                 Some(uid) => self.drop_pod(&uid),
                 None => Hints::NONE,
             },
-            Change::Node(fact) => self.snapshot.set_node(fact),
+            Change::Node(fact, notes) => {
+                self.learn(News::Node(fact.name.clone(), notes));
+                self.snapshot.set_node(fact)
+            }
             Change::NodeGone(name) => {
                 self.snapshot.drop_node(&name);
+                self.learn(News::NodeGone(name));
+                Hints::NONE
+            }
+            Change::Fact(fact) => {
+                self.learn(News::Fact(fact));
+                Hints::NONE
+            }
+            Change::Gone(gone) => {
+                self.learn(News::Gone(gone));
                 Hints::NONE
             }
             Change::Namespace(name, labels) => self.snapshot.set_namespace(&name, &labels),
@@ -94,7 +107,11 @@ impl Core {
         self.answer_calls(now);
     }
 
-    fn take_pod(&mut self, fact: PodFact, finished: bool, now: Time) -> Hints {
+    fn learn(&mut self, news: News) {
+        self.steps.learn(news, &self.snapshot, &self.queue);
+    }
+
+    fn take_pod(&mut self, fact: PodFact, words: Option<Box<PodWords>>, finished: bool, now: Time) -> Hints {
         let before = self.uids.insert(fact.key(), fact.uid.clone());
         // The name was given to a new pod between two looks.
         let replaced = match before.filter(|uid| *uid != fact.uid) {
@@ -104,12 +121,14 @@ impl Core {
         if finished {
             return replaced | self.drop_pod(&fact.uid);
         }
+        self.learn(News::Pod(fact.uid.clone(), words));
         if fact.node.is_some() {
             return replaced | self.place_pod(Arc::new(fact));
         }
         if fact.terminating || !self.engines.iter().any(|(name, _)| **name == *fact.scheduler) {
             self.queue.remove(&fact.uid);
             self.stop_waiting(&fact.uid);
+            self.steps.forget(&fact.uid);
             return replaced | self.snapshot.forget(&fact.uid);
         }
         // An older state of a pod that has been bound meanwhile must not bring it back.
@@ -146,7 +165,10 @@ impl Core {
             Err(stay) => self.stay(popped.pod, stay, now),
             Ok(()) => match self.look(&popped.pod, now) {
                 Decision::Bind(placement) => self.reserve(popped, placement, now),
-                Decision::Refused(refusal) => self.refuse(popped.pod, refusal, now),
+                Decision::Refused(refusal) => {
+                    self.steps.refused(&popped.pod, &refusal);
+                    self.refuse(popped.pod, refusal, now);
+                }
             },
         }
         self.answer_calls(now);
@@ -244,6 +266,8 @@ impl Core {
 
     /// Gives back the room of pods that have waited at permit long enough.
     pub(crate) fn end_waits(&mut self, now: Time) {
+        // Whoever set the deadline says it better.
+        self.answer_calls(now);
         while let Some((_, uid)) = self.deadlines.first().filter(|(until, _)| *until <= now).cloned() {
             let Some(bind) = self.unlist(&uid) else { continue };
             let wake = Hints::NODE_ADDED | Hints::POD_REMOVED | Hints::POD_CHANGED;
@@ -251,6 +275,12 @@ impl Core {
             self.give_back(bind, Stay { reason, wake }, now);
         }
         self.answer_calls(now);
+    }
+
+    /// What is held beside room, as lines.
+    #[cfg(test)]
+    pub(crate) fn picture(&mut self) -> Vec<String> {
+        self.steps.picture()
     }
 
     /// When something is to be done even if nothing changes.
@@ -306,7 +336,7 @@ mod tests {
 
     fn core() -> Core {
         let mut core = Core::with(&[profile("default-scheduler")], Box::new(Straight));
-        core.take(Change::Node(node("n1")), at(0));
+        core.take(Change::Node(node("n1"), None), at(0));
         core
     }
 
@@ -331,6 +361,7 @@ mod tests {
         });
         Change::Pod {
             fact: Interner::default().project(&serde_json::from_value(json).unwrap()),
+            words: None,
             finished: false,
         }
     }
@@ -407,14 +438,14 @@ mod tests {
         let mut packing = profile("packing");
         packing.rules.weights = sched_plugins::Weights::none();
         let mut core = Core::with(&[profile("default-scheduler"), packing], Box::new(Straight));
-        core.take(Change::Node(node("n1")), at(0));
-        core.take(Change::Node(node("n2")), at(0));
+        core.take(Change::Node(node("n1"), None), at(0));
+        core.take(Change::Node(node("n2"), None), at(0));
         core.take(pod("there", "t", "n1", "0"), at(0));
         core.take(pod("there-too", "t2", "n2", "500m"), at(0));
         for (name, scheduler) in [("a", "default-scheduler"), ("b", "packing")] {
             let Change::Pod { mut fact, .. } = pod(name, name, "", "100m") else { unreachable!() };
             fact.scheduler = scheduler.into();
-            core.take(Change::Pod { fact, finished: false }, at(0));
+            core.take(Change::Pod { fact, words: None, finished: false }, at(0));
         }
         // By upstream's weights the emptier node; without any score the one with fewer pods.
         assert_eq!(decide(&mut core, 0), "a -> n1");
@@ -469,7 +500,7 @@ mod tests {
         let pair = Pair::default();
         let log = pair.log.clone();
         let mut core = Core::with(&[profile("default-scheduler")], Box::new(pair));
-        core.take(Change::Node(node("n1")), at(0));
+        core.take(Change::Node(node("n1"), None), at(0));
         (core, log)
     }
 
@@ -524,10 +555,10 @@ mod tests {
         let mut core = core();
         let Change::Pod { mut fact, .. } = pod("a", "ua", "", "800m") else { unreachable!() };
         fact.scheduler = "other".into();
-        core.take(Change::Pod { fact: fact.clone(), finished: false }, at(0));
+        core.take(Change::Pod { fact: fact.clone(), words: None, finished: false }, at(0));
         assert_eq!(decide(&mut core, 0), "nobody waits");
         fact.node = Some("n1".into());
-        core.take(Change::Pod { fact, finished: false }, at(0));
+        core.take(Change::Pod { fact, words: None, finished: false }, at(0));
         core.take(pod("b", "ub", "", "800m"), at(0));
         assert!(decide(&mut core, 0).contains("1 Insufficient cpu"));
     }

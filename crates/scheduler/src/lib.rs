@@ -12,11 +12,13 @@
 //! owns all state. What is absent: rules, leader election (run one scheduler), preemption, extenders.
 
 mod binder;
+mod classes;
 mod config;
 mod core;
 mod decisions;
 mod inbox;
 mod metrics;
+mod optional;
 mod run;
 mod steps;
 mod teller;
@@ -25,5 +27,6 @@ pub use config::{Config, permissions};
 pub use decisions::{DecisionLog, LogSettings};
 pub use metrics::Metrics;
 pub use run::Scheduler;
+pub use sched_classes::Settings as ClassSettings;
 pub use sched_plugins::{ConfigError, Profile};
-pub use steps::{Annotations, Call, Permit, Stay, Steps};
+pub use steps::{Annotations, Call, News, Permit, Stay, Steps};

@@ -5,16 +5,23 @@ use std::time::Duration;
 
 use api_client::{Client, Reflector};
 use api_core::{Namespace, Node, Pod};
+use api_koord::device::Device;
+use api_koord::gang::{PodGroup, WorkloadPodGroup};
+use api_koord::metric::NodeMetric;
+use api_koord::quota::ElasticQuota;
+use api_koord::topology::NodeResourceTopology;
 use api_meta::Object;
-use stdx::{Env, Time};
+use stdx::{BoxFuture, Env, Time};
 use tokio::sync::mpsc;
 
 use crate::binder::{self, Binder, Bulk, Fate};
+use crate::classes::ClassSteps;
 use crate::core::{Bind, Core, Outcome};
-use crate::inbox::{self, Change, MIRRORS, Projector};
-use crate::steps::Straight;
+use crate::inbox::{self, Change, Inlets, MIRRORS, OptionalKind, Projector};
+use crate::optional;
+use crate::steps::Steps;
 use crate::teller::Teller;
-use crate::{Config, DecisionLog, Metrics, Steps};
+use crate::{Config, DecisionLog, Metrics};
 
 /// A scheduler; does nothing until it runs.
 pub struct Scheduler {
@@ -29,14 +36,8 @@ pub struct Scheduler {
 impl Scheduler {
     /// A scheduler that speaks to the API server behind `client`.
     pub fn new(client: Client, env: Env, config: Config) -> Scheduler {
-        Scheduler {
-            client,
-            env,
-            config,
-            steps: Box::new(Straight),
-            metrics: Arc::new(Metrics::default()),
-            log: None,
-        }
+        let steps = Box::new(ClassSteps::new(&config.classes));
+        Scheduler { client, env, config, steps, metrics: Arc::new(Metrics::default()), log: None }
     }
 
     /// The same, with phases beside the decision.
@@ -56,14 +57,35 @@ impl Scheduler {
 
     /// Runs until dropped. Everything it does happens within this future.
     pub async fn run(self) {
-        let projector = Projector::default();
-        let (pods, nodes, namespaces, changes) = inbox::channel(projector.clone());
+        let projector = Projector::new(self.config.classes.clone());
+        let (inlets, changes) = inbox::channel(projector.clone());
+        let classes = self.mirror_classes(&inlets);
+        let Inlets { pods, nodes, namespaces, .. } = inlets;
         let mirror = |resource| Reflector::new(self.client.clone(), self.env.clone(), resource);
         let pods = mirror(Pod::RESOURCE).run_into(pods);
         let nodes = mirror(Node::RESOURCE).run_into(nodes);
         let namespaces = mirror(Namespace::RESOURCE).run_into(namespaces);
         let desk = Desk::new(self, projector);
-        tokio::join!(pods, nodes, namespaces, desk.run(changes));
+        tokio::join!(pods, nodes, namespaces, classes, desk.run(changes));
+    }
+
+    /// Mirrors of the kinds that a cluster may not have.
+    fn mirror_classes(&self, inlets: &Inlets) -> impl Future<Output = ()> + Send + use<> {
+        let at = || (self.client.clone(), self.env.clone());
+        fn of<T: OptionalKind>((client, env): (Client, Env), inlets: &Inlets) -> BoxFuture<()> {
+            Box::pin(optional::mirror(client, env, inlets.optional::<T>()))
+        }
+        let all = [
+            of::<ElasticQuota>(at(), inlets),
+            of::<PodGroup>(at(), inlets),
+            of::<WorkloadPodGroup>(at(), inlets),
+            of::<NodeMetric>(at(), inlets),
+            of::<NodeResourceTopology>(at(), inlets),
+            of::<Device>(at(), inlets),
+        ];
+        async {
+            futures_util::future::join_all(all).await;
+        }
     }
 }
 

@@ -15,7 +15,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sched_core::{Hints, Placement, PodFact, Reason, Snapshot};
+use sched_classes::{Fact, Gone, NodeNotes, PodWords};
+use sched_core::{Hints, Placement, PodFact, Queue, Reason, Refusal, Snapshot};
 use sched_plugins::Extra;
 use stdx::Time;
 
@@ -53,6 +54,21 @@ pub enum Call {
     Try(Arc<str>),
 }
 
+/// Something that is told beside the built-in facts.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// What a pod says; comes before the pod is queued or placed.
+    Pod(Arc<str>, Option<Box<PodWords>>),
+    /// A node came or changed, and what it says.
+    Node(Arc<str>, Option<Box<NodeNotes>>),
+    /// A node went.
+    NodeGone(String),
+    /// An object of an optional kind came or changed.
+    Fact(Box<Fact>),
+    /// An object of an optional kind went.
+    Gone(Gone),
+}
+
 /// The phases beside the decision itself. The default does nothing: every pod goes straight from its decision to its bind.
 pub trait Steps: Send {
     /// Before anything is looked at: whether the pod may be tried at all.
@@ -64,6 +80,9 @@ pub trait Steps: Send {
     fn extras(&self) -> Vec<&dyn Extra> {
         Vec::new()
     }
+
+    /// No node did, and why.
+    fn refused(&mut self, _pod: &Arc<PodFact>, _why: &Refusal) {}
 
     /// A node is chosen; the pod is assumed there already. Takes what the pod gets beside room, and says what is to be
     /// written to the pod with its node.
@@ -89,8 +108,16 @@ pub trait Steps: Send {
     /// The pod came into the queue or changed there.
     fn queued(&mut self, _pod: &Arc<PodFact>) {}
 
-    /// The pod is gone or has ended.
+    /// There is news of what the snapshot does not hold. `snapshot` and `queue` are as they were before it.
+    fn learn(&mut self, _news: News, _snapshot: &Snapshot, _queue: &Queue) {}
+
+    /// The pod is gone, has ended, or is on its way out without a node.
     fn forget(&mut self, _uid: &str) {}
+
+    /// What is held beside room, as sorted lines: equal states give equal lines.
+    fn picture(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// What is to be done to other pods, since last asked. Asked after each of the above and at least once a turn.
     fn calls(&mut self, _now: Time) -> Vec<Call> {
@@ -99,6 +126,8 @@ pub trait Steps: Send {
 }
 
 /// No phases beside the decision.
+#[cfg(test)]
 pub(crate) struct Straight;
 
+#[cfg(test)]
 impl Steps for Straight {}
