@@ -7,9 +7,11 @@
 //! ```
 //!
 //! Built-in documents stay compressed in the tables until asked for; documents of custom kinds are built once per state
-//! of the registry. What is absent: the protobuf forms (clients fall back to JSON), and prose of built-in fields.
+//! of the registry. Version 2 has its protobuf form as well, which client-go asks for. What is absent: the protobuf form of version 3
+//! (clients ask for JSON), and prose of built-in fields.
 
 mod custom;
+mod gnostic;
 mod swagger;
 
 use std::collections::BTreeMap;
@@ -31,13 +33,22 @@ use crate::server::Documents;
 #[derive(Default)]
 pub struct OpenApi {
     kept: Mutex<Option<Arc<Kept>>>,
-    merged: Mutex<Option<(u64, Bytes)>>,
+    merged: Mutex<Option<Arc<Merged>>>,
 }
 
 /// Documents of the custom kinds in one state of the registry.
 struct Kept {
     generation: u64,
     custom: BTreeMap<String, Custom>,
+}
+
+/// The document of version 2 in one state of the registry.
+struct Merged {
+    generation: u64,
+    json: Bytes,
+    protobuf: Bytes,
+    /// Of both forms.
+    hash: String,
 }
 
 /// A document of one group and version.
@@ -93,20 +104,27 @@ impl OpenApi {
         }
     }
 
-    fn merged(&self, snapshot: &Snapshot, request: &Request) -> Response {
-        let body = {
-            let mut slot = self.merged.lock().unwrap_or_else(PoisonError::into_inner);
-            match &*slot {
-                Some((generation, body)) if *generation == snapshot.generation => body.clone(),
-                _ => {
-                    let body: Bytes = swagger::merge(&self.documents(snapshot)).to_string().into();
-                    *slot = Some((snapshot.generation, body.clone()));
-                    body
-                }
+    fn merged(&self, snapshot: &Snapshot, request: &Request, form: Form) -> Response {
+        let kept = self.kept_merged(snapshot);
+        match form {
+            Form::Json => tagged(request, "application/json", &kept.hash, || kept.json.clone()),
+            Form::Protobuf => tagged(request, gnostic::MEDIA, &kept.hash, || kept.protobuf.clone()),
+        }
+    }
+
+    fn kept_merged(&self, snapshot: &Snapshot) -> Arc<Merged> {
+        let mut slot = self.merged.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*slot {
+            Some(kept) if kept.generation == snapshot.generation => kept.clone(),
+            _ => {
+                let document = swagger::merge(&self.documents(snapshot));
+                let json: Bytes = document.to_string().into();
+                let (hash, protobuf) = (hash(&json), gnostic::encode(&document).into());
+                let kept = Arc::new(Merged { generation: snapshot.generation, json, protobuf, hash });
+                *slot = Some(kept.clone());
+                kept
             }
-        };
-        let hash = hash(&body);
-        tagged(request, "application/json", &hash, || body)
+        }
     }
 
     /// Every served document, parsed.
@@ -124,24 +142,38 @@ impl Documents for OpenApi {
             return None;
         }
         let path = request.uri().path().trim_end_matches('/');
-        if path.starts_with("/openapi/v") && !takes_json(request) {
-            let text = "only JSON is served here; the protobuf forms of OpenAPI are not";
-            return Some(reply(406, "text/plain; charset=utf-8", text));
+        let form = form(request, path == "/openapi/v2");
+        if path.starts_with("/openapi/v") && form.is_none() {
+            return Some(reply(406, "text/plain; charset=utf-8", ""));
         }
         match path {
-            "/openapi/v2" => Some(self.merged(snapshot, request)),
+            "/openapi/v2" => Some(self.merged(snapshot, request, form?)),
             "/openapi/v3" => Some(self.index(snapshot)),
             path => Some(self.document(snapshot, request, path.strip_prefix("/openapi/v3/")?)),
         }
     }
 }
 
-/// Whether JSON is among what the client takes.
-fn takes_json(request: &Request) -> bool {
+/// How a document is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Json,
+    Protobuf,
+}
+
+/// The first form that the client takes and the document has.
+fn form(request: &Request, has_protobuf: bool) -> Option<Form> {
     let accept =
         request.headers().get(http::header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if accept.is_empty() {
+        return Some(Form::Json);
+    }
     let mut media = accept.split(',').map(|c| c.split(';').next().unwrap_or_default().trim());
-    accept.is_empty() || media.any(|m| matches!(m, "application/json" | "application/*" | "*/*"))
+    media.find_map(|m| match m {
+        "application/json" | "application/*" | "*/*" => Some(Form::Json),
+        gnostic::MEDIA | gnostic::MEDIA_OLD if has_protobuf => Some(Form::Protobuf),
+        _ => None,
+    })
 }
 
 impl Kept {
@@ -270,13 +302,22 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_protobuf_alone_is_refused() {
+    fn the_older_form_comes_in_protobuf_to_who_asks_for_it_and_other_forms_are_refused() {
         let snapshot = Registry::new([widgets()]).snapshot();
-        let request = http::Request::get("/openapi/v2")
-            .header("accept", "application/com.github.proto-openapi.spec.v2.v1.0+protobuf")
-            .body(Bytes::new())
-            .expect("a fixed request");
-        let answer = OpenApi::new().answer(&snapshot, &request).expect("a path of OpenAPI");
-        assert_eq!(answer.status(), 406);
+        let documents = OpenApi::new();
+        let ask = |path: &str, accept: &str| {
+            let request = http::Request::get(path).header("accept", accept).body(Bytes::new());
+            let answer =
+                documents.answer(&snapshot, &request.expect("a fixed request")).expect("a path of OpenAPI");
+            let media = answer.headers().get("content-type").map(|v| v.to_str().expect("a text").to_owned());
+            (answer.status().as_u16(), media.unwrap_or_default())
+        };
+        // By the name client-go uses, and by the one of the answer.
+        for accept in [gnostic::MEDIA_OLD, gnostic::MEDIA] {
+            assert_eq!(ask("/openapi/v2", accept), (200, gnostic::MEDIA.to_owned()));
+        }
+        assert_eq!(ask("/openapi/v2", "*/*"), (200, "application/json".to_owned()));
+        assert_eq!(ask("/openapi/v2", "application/vnd.kubernetes.protobuf").0, 406);
+        assert_eq!(ask("/openapi/v3", gnostic::MEDIA).0, 406);
     }
 }

@@ -298,21 +298,27 @@ async fn finish(
         return Ok(done(current.revision));
     }
     let mut revision = current.revision;
-    let key = current.key.clone();
-    if has_grace && stored::unpack(current)? != last {
-        let put = commit::put(server, served, key.clone(), &new, &last, Expect::At(revision)).await?;
+    let is_shown = has_grace && stored::unpack(current)? != last;
+    if is_shown {
+        let put = commit::put(server, served, current.key.clone(), &new, &last, Expect::At(revision)).await?;
         match put {
             Committed::Done(at) => revision = at,
             Committed::Raced(_) => return Ok(None),
         }
     }
-    match commit::remove(server, key, revision, None).await? {
-        Committed::Done(at) => {
-            server.addresses.release(served, &new);
-            Ok(done(at))
+    for _ in 0..ATTEMPTS_MAX {
+        match commit::remove(server, current.key.clone(), revision, None).await? {
+            Committed::Done(at) => {
+                server.addresses.release(served, &new);
+                return Ok(done(at));
+            }
+            Committed::Raced(_) if !is_shown => return Ok(None),
+            // Whoever saw it going may write to it once more, or remove it first, as a node does: it is gone as was asked.
+            Committed::Raced(Some(newer)) if newer.row.uid == current.row.uid => revision = newer.revision,
+            Committed::Raced(_) => return Ok(done(revision)),
         }
-        Committed::Raced(_) => Ok(None),
     }
+    Ok(None)
 }
 
 /// Marks an object of a kind with grace as terminating; says whether the kind has grace.

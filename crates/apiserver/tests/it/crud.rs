@@ -1,6 +1,7 @@
 //! Create, read, update, patch, delete.
 
 use serde_json::json;
+use store::{Expect, Key, Op};
 
 use crate::fixture::{MAPS, PODS, World, config_map, pod, version};
 
@@ -141,6 +142,43 @@ async fn a_pod_without_node_goes_at_once_and_one_with_a_node_in_two_steps() {
         w.delete(&format!("{PODS}/b"), json!({"kind": "DeleteOptions", "gracePeriodSeconds": 0})).await.ok();
     assert_eq!(last["metadata"]["deletionGracePeriodSeconds"], 0);
     w.get(&format!("{PODS}/b")).await.refused(404);
+}
+
+/// Removes the pod as soon as its time of grace is over, as a node does.
+async fn node_that_removes(w: World, name: String) {
+    let key = Key::new("pods", "ns", &name);
+    loop {
+        tokio::task::yield_now().await;
+        let Some(pod) = w.server.store().get(&key) else { return };
+        let seen = w.get(&format!("{PODS}/{name}")).await.body;
+        if seen["metadata"]["deletionGracePeriodSeconds"] == 0 {
+            let gone = Op::Delete { key: key.clone(), expect: Expect::At(pod.revision), last: None };
+            let _one_of_two_is_first = w.server.store().write(gone).await;
+        }
+    }
+}
+
+#[test]
+fn a_pod_deleted_by_force_is_gone_as_asked_though_its_node_was_faster() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        // With a thread that writes, so that others get their turn between a pod's last sight and its end.
+        let w = World::with(store::Limits::default()).await;
+        for round in 0..50 {
+            let name = format!("p{round}");
+            w.post(PODS, pod(&name)).await.created();
+            let target = json!({"kind": "Node", "name": "n"});
+            let binding =
+                json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target});
+            w.post(&format!("{PODS}/{name}/binding"), binding).await.created();
+            let node = tokio::spawn(node_that_removes(w.clone(), name.clone()));
+            let force = json!({"kind": "DeleteOptions", "gracePeriodSeconds": 0});
+            let last = w.delete(&format!("{PODS}/{name}"), force).await.ok();
+            assert_eq!(last["metadata"]["deletionGracePeriodSeconds"], 0);
+            w.get(&format!("{PODS}/{name}")).await.refused(404);
+            node.await.unwrap();
+        }
+    });
 }
 
 #[tokio::test(start_paused = true)]
