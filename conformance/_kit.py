@@ -121,8 +121,8 @@ class Watch:
         return self.events
 
 
-def main(cases, namespace=None):
-    """Runs the cases in order and prints `N passed, N failed`."""
+def main(cases, namespace=None, failures=()):
+    """Runs the cases in order and prints `N passed, N failed`; `failures` are exceptions of a client that mean a failed case too."""
     only = sys.argv[1:]
     passed, failed = 0, []
     if namespace:
@@ -135,7 +135,7 @@ def main(cases, namespace=None):
         started = time.monotonic()
         try:
             case()
-        except (Failed, subprocess.TimeoutExpired, KeyError, IndexError, ValueError, TypeError) as e:
+        except (Failed, subprocess.TimeoutExpired, KeyError, IndexError, ValueError, TypeError, AttributeError, *failures) as e:
             failed.append(name)
             print(f"FAIL {name}\n    " + f"{type(e).__name__}: {e}".replace("\n", "\n    "), flush=True)
         else:
