@@ -96,15 +96,13 @@ impl PlacingPlant {
     fn hear(self, path: &str, bytes: &Bytes, seen: &AtomicU32) -> Bytes {
         let mut out = Vec::with_capacity(bytes.len());
         for line in bytes.split_inclusive(|b| *b == b'\n') {
-            match serde_json::from_slice::<Value>(line) {
-                Ok(event) => match self.event(path, event, seen) {
-                    Some(event) => {
-                        out.extend_from_slice(event.to_string().as_bytes());
-                        out.push(b'\n');
-                    }
-                    None => {}
-                },
-                Err(_) => out.extend_from_slice(line),
+            let Ok(event) = serde_json::from_slice::<Value>(line) else {
+                out.extend_from_slice(line);
+                continue;
+            };
+            if let Some(event) = self.event(path, event, seen) {
+                out.extend_from_slice(event.to_string().as_bytes());
+                out.push(b'\n');
             }
         }
         out.into()
@@ -116,10 +114,10 @@ impl PlacingPlant {
         match self {
             PlacingPlant::ForgottenAssumptions if is_pod && is_bound => event["type"] = json!("DELETED"),
             PlacingPlant::DeafToNodes if path == "/api/v1/nodes" && kind == "MODIFIED" => return None,
-            PlacingPlant::MissedPods(every) if is_pod && kind == "ADDED" => {
-                if seen.fetch_add(1, Ordering::Relaxed) % every == every - 1 {
-                    return None;
-                }
+            PlacingPlant::MissedPods(every)
+                if is_pod && kind == "ADDED" && seen.fetch_add(1, Ordering::Relaxed) % every == every - 1 =>
+            {
+                return None;
             }
             _ => {}
         }

@@ -235,14 +235,14 @@ fn labels(demand: &Demand, info: &NodeInfo, needs: &mut Vec<Need>) {
     else {
         return;
     };
-    let is_readable = |t: &&NodeTerm| !t.broken && !(t.labels.is_empty() && t.names.is_empty());
+    let is_void = |t: &NodeTerm| t.broken || (t.labels.is_empty() && t.names.is_empty());
     let open = |t: &NodeTerm| {
         let labels = t.labels.iter().filter(|r| !r.matches(&info.fact.labels)).cloned().collect::<Vec<_>>();
         (labels, !t.names.is_empty())
     };
     // Of alternatives the one that is nearest.
     let nearest =
-        terms.iter().filter(is_readable).map(open).min_by_key(|(labels, names)| (*names, labels.len()));
+        terms.iter().filter(|t| !is_void(t)).map(open).min_by_key(|(labels, names)| (*names, labels.len()));
     match nearest {
         None => needs.push(Need::Other("its node affinity matches no node at all".to_owned())),
         Some((labels, named)) => {
