@@ -36,6 +36,8 @@ pub struct LogReport {
     pub different: usize,
     /// Decisions whose pod names a profile that these rules do not have; not replayed.
     pub unknown: usize,
+    /// Decisions in which rules had a say whose state is not in the log (gangs, quotas, CPUs, devices); not replayed.
+    pub beside: usize,
     /// Lines that the scheduler had to drop.
     pub lost: u64,
     /// The differences, in the order of the log; at most 1000.
@@ -161,6 +163,10 @@ impl Bench<'_> {
         if self.about == Some(&name) {
             self.report.about.push(Told { at, generation, choice: choice.clone() });
         }
+        if has_others(&choice) {
+            self.report.beside += 1;
+            return;
+        }
         let Some(profile) = self.profiles.iter().find(|p| *p.name == *pod.scheduler) else {
             self.report.unknown += 1;
             return;
@@ -181,6 +187,34 @@ impl Bench<'_> {
     }
 }
 
+/// kube-scheduler's rules: they read nothing but what the log has.
+const BUILT_IN: [&str; 15] = [
+    "NodeUnschedulable",
+    "NodeName",
+    "TaintToleration",
+    "NodeAffinity",
+    "NodePorts",
+    "NodeResourcesFit",
+    "VolumeRestrictions",
+    "NodeVolumeLimits",
+    "VolumeBinding",
+    "VolumeZone",
+    "PodTopologySpread",
+    "InterPodAffinity",
+    "ImageLocality",
+    "NodeResourcesBalancedAllocation",
+    "DynamicResources",
+];
+
+/// Whether rules beside the built-in ones had a say.
+fn has_others(choice: &Choice) -> bool {
+    let is_other = |rule: &str| !BUILT_IN.contains(&rule);
+    match choice {
+        Choice::Node { scores, .. } => scores.iter().any(|(rule, _)| is_other(rule)),
+        Choice::Refused { groups, .. } => groups.iter().any(|(rule, ..)| is_other(rule)),
+    }
+}
+
 impl LogReport {
     /// The report for people.
     pub fn text(&self) -> String {
@@ -188,6 +222,10 @@ impl LogReport {
         let unknown = match self.unknown {
             0 => String::new(),
             n => format!(", {n} of profiles that are not here"),
+        };
+        let unknown = match self.beside {
+            0 => unknown,
+            n => format!("{unknown}, {n} with rules whose state is not in the log"),
         };
         let mut out = format!(
             "{}, {}: {} decisions, {} identical, {} with other scores or reasons, {} with another outcome{unknown}{lost}\n",

@@ -11,6 +11,10 @@ const NODES: Resource = Resource::cluster("", "v1", "nodes", "Node");
 const PODS: Resource = Resource::namespaced("", "v1", "pods", "Pod");
 const NAMESPACES: Resource = Resource::cluster("", "v1", "namespaces", "Namespace");
 const CLASSES: Resource = Resource::cluster("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass");
+const QUOTAS: Resource =
+    Resource::namespaced("scheduling.sigs.k8s.io", "v1alpha1", "elasticquotas", "ElasticQuota");
+const DEFINITIONS: Resource =
+    Resource::cluster("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition");
 const EVENTS: Resource = Resource::namespaced("", "v1", "events", "Event");
 
 /// A cluster with a scheduler and nothing else that acts.
@@ -27,7 +31,7 @@ impl Place {
         object["apiVersion"] = json!(resource.api_version());
         object["kind"] = json!(&*resource.kind);
         let (client, options) = (self.world.client(), WriteOptions::default());
-        let namespace = if resource.kind == "Pod" { "default" } else { "" };
+        let namespace = if ["Pod", "ElasticQuota"].contains(&&*resource.kind) { "default" } else { "" };
         let _: Value = client.create(resource, namespace, &object, &options).await.unwrap();
         if resource.kind == "Node" {
             let key = ("", object["metadata"]["name"].as_str().unwrap());
@@ -587,4 +591,27 @@ async fn who_may_not_preempt_is_told_so() {
         - 1 node (n1): Insufficient cpu (NodeResourcesFit)
         > 1 node (n1) would do with 1 less cpu
     "#]].assert_eq(&place.say(pod("new", new)).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gang_that_is_not_whole_and_a_quota_that_is_used_up_are_named() {
+    let gang = json!({"metadata": {"annotations": {
+        "gang.scheduling.koordinator.sh/name": "crew", "gang.scheduling.koordinator.sh/min-available": "2"}}});
+    check("gang", &[node("n1", json!({}))], &[], gang, expect![]).await;
+    let place = Place::new("quota").await;
+    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    let names = json!({"plural": "elasticquotas", "singular": "elasticquota", "kind": "ElasticQuota", "listKind": "ElasticQuotaList"});
+    let definition = json!({"metadata": {"name": "elasticquotas.scheduling.sigs.k8s.io"}, "spec": {
+        "group": "scheduling.sigs.k8s.io", "scope": "Namespaced", "names": names,
+        "versions": [{"name": "v1alpha1", "served": true, "storage": true, "schema": schema}]}});
+    place.put(&DEFINITIONS, definition).await;
+    place.world.pass(10).await;
+    let spec = json!({"min": {"cpu": "2"}, "max": {"cpu": "2"}});
+    place.put(&QUOTAS, json!({"metadata": {"name": "web", "namespace": "default"}, "spec": spec})).await;
+    // Kinds that come late are looked for ever more slowly.
+    place.world.pass(120).await;
+    let of = json!({"metadata": {"labels": {"quota.scheduling.koordinator.sh/name": "web"}}});
+    let there = pod("there", merged(merged(asks(json!({"cpu": "1500m"})), of.clone()), on("n1")));
+    let place = place.with(&[node("n1", json!({}))], &[there]).await;
+    expect![].assert_eq(&place.say(pod("new", merged(asks(json!({"cpu": "1"})), of))).await);
 }

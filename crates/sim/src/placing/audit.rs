@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api_core::{Node, Pod};
+use api_koord::names;
 use sched_core::{Decision, Interner, NodeFact, PodFact, Snapshot};
 use sched_plugins::Rules;
 
+use super::kinds::{GANG, QUOTA};
 use crate::audit::Violation;
 use crate::stage::Judge;
 
@@ -29,6 +31,8 @@ pub struct PlacingAudit {
     claimed: BTreeSet<String>,
     violations: Vec<Violation>,
     bound: usize,
+    /// Since when the quota is there.
+    quota_since: Option<Duration>,
 }
 
 /// One pod.
@@ -39,6 +43,8 @@ struct Life {
     is_ours: bool,
     bound_at: Duration,
     is_gone: bool,
+    /// Its gang.
+    gang: Option<String>,
 }
 
 /// A node's room through time.
@@ -83,6 +89,7 @@ impl PlacingAudit {
             claimed: BTreeSet::new(),
             violations: Vec::new(),
             bound: 0,
+            quota_since: None,
         }
     }
 
@@ -155,6 +162,11 @@ impl PlacingAudit {
         self.living().filter(|p| p.node == name).map(|p| p.fact.name.to_string()).collect()
     }
 
+    /// The quota holds from now on.
+    pub(super) fn quota_is_there(&mut self) {
+        self.quota_since = Some((self.now)());
+    }
+
     /// The other scheduler is about to bind a pod.
     pub(super) fn claim(&mut self, name: &str) {
         self.claimed.insert(name.to_owned());
@@ -181,7 +193,8 @@ impl PlacingAudit {
         let is_new = before.is_empty() && !node.is_empty();
         let is_ours = was_ours || is_new && !self.claimed.contains(&*fact.name);
         let bound_at = if is_new { now } else { self.pods.get(&uid).map_or(now, |p| p.bound_at) };
-        let life = Life { fact, node, is_ours, bound_at, is_gone: is_deleted };
+        let gang = pod.metadata.annotations.get(names::GANG_NAME).cloned();
+        let life = Life { fact, node, is_ours, bound_at, is_gone: is_deleted, gang };
         self.pods.insert(uid.clone(), life);
         if is_new && is_ours && !is_deleted {
             self.bound += 1;
@@ -231,7 +244,46 @@ impl PlacingAudit {
                 format!("{name} on {node} and {} on {} exclude each other", p.fact.name, p.node),
             ));
         }
+        broken.extend(self.over_quota(&fact, &others, since));
         broken.into_iter().for_each(|(rule, seen)| self.accuse(rule, seen));
+    }
+
+    /// Whether the pods of the quota use more than they may, now that there is one more.
+    fn over_quota(
+        &self,
+        fact: &PodFact,
+        others: &[&Life],
+        since: Duration,
+    ) -> Option<(&'static str, String)> {
+        let is_held = |f: &PodFact| f.kin.labels.get(names::QUOTA_NAME).is_some_and(|q| q == QUOTA.0);
+        if !is_held(fact) || self.quota_since.is_none_or(|at| at > since) {
+            return None;
+        }
+        let cpu = |f: &PodFact| f.demand.requests.cpu_milli;
+        let used: i64 = others.iter().filter(|p| is_held(&p.fact)).map(|p| cpu(&p.fact)).sum();
+        let sum = used + cpu(fact);
+        (sum > QUOTA.1)
+            .then(|| ("quota", format!("{} makes {sum}m of quota {}, of {}m", fact.name, QUOTA.0, QUOTA.1)))
+    }
+
+    /// Gangs of which some members run and others do not, although none was ever taken away or bound by somebody else.
+    fn check_gangs(&mut self) {
+        let mut gangs: BTreeMap<&str, Vec<&Life>> = BTreeMap::new();
+        for life in self.pods.values() {
+            if let Some(gang) = &life.gang {
+                gangs.entry(gang).or_default().push(life);
+            }
+        }
+        let mut broken = Vec::new();
+        for (gang, members) in gangs {
+            let untouched = members.len() == GANG
+                && members.iter().all(|p| !p.is_gone && !self.claimed.contains(&*p.fact.name));
+            let running = members.iter().filter(|p| !p.node.is_empty()).count();
+            if untouched && running > 0 && running < GANG {
+                broken.push(format!("{running} of {GANG} of gang {gang} run"));
+            }
+        }
+        broken.into_iter().for_each(|seen| self.accuse("gang", seen));
     }
 
     /// Whether anti-affinity of either forbids them to be where they are. A node that is not there, or came back since, is in no
@@ -265,9 +317,18 @@ impl PlacingAudit {
         for fact in facts.iter().filter(|f| f.node.is_some()) {
             snapshot.place(Arc::new(fact.clone()));
         }
+        self.check_gangs();
         let plain = Rules::upstream().plain();
-        let ours = |f: &&PodFact| f.node.is_none() && *f.scheduler == *"default-scheduler" && !f.terminating;
-        for fact in facts.iter().filter(ours) {
+        // Gangs and quotas may hold a pod although a node would do.
+        let is_free = |f: &PodFact| {
+            !f.kin.labels.contains_key(names::QUOTA_NAME)
+                && self.pods.get(&*f.uid).is_none_or(|life| life.gang.is_none())
+        };
+        let ours = |f: &&PodFact| {
+            f.node.is_none() && *f.scheduler == *"default-scheduler" && !f.terminating && is_free(f)
+        };
+        let waiting: Vec<&PodFact> = facts.iter().filter(ours).collect();
+        for fact in waiting {
             if let Decision::Bind(placement) = plain.decide(&snapshot, fact) {
                 self.accuse("placed", format!("{} waits, although {} would do", fact.name, placement.node));
             }
@@ -337,6 +398,31 @@ mod tests {
         a.pod(&pod("theirs", "n1", json!({})), false);
         a.pod(&pod("ours", "n1", json!({})), false);
         assert_eq!((rules(&a), a.bound()), (vec![], 1));
+    }
+
+    #[test]
+    fn gangs_in_part_and_quotas_overdrawn_are_found() {
+        let mut a = audit(100);
+        a.quota_since = Some(Duration::ZERO);
+        let held = |name: &str| {
+            let mut pod = pod(name, "n1", json!({}));
+            pod.metadata.labels.insert(names::QUOTA_NAME.to_owned(), QUOTA.0.to_owned());
+            pod
+        };
+        a.node_may("n2", 8000, 9);
+        let mut second = held("b");
+        second.spec.node_name = "n2".to_owned();
+        a.pod(&held("a"), false);
+        a.pod(&second, false);
+        assert_eq!(rules(&a), ["quota"]);
+        let mut a = audit(100);
+        for (name, node) in [("g-0", "n1"), ("g-1", ""), ("g-2", "")] {
+            let mut member = pod(name, node, json!({}));
+            member.metadata.annotations.insert(names::GANG_NAME.to_owned(), "g".to_owned());
+            a.pod(&member, false);
+        }
+        a.check_gangs();
+        assert_eq!(rules(&a), ["gang"]);
     }
 
     #[test]

@@ -2,7 +2,14 @@
 
 use serde_json::{Value, json};
 
+use api_koord::names;
+
 use crate::machine::Dice;
+
+/// Members of a gang; all of them or none run.
+pub(super) const GANG: usize = 3;
+/// The quota that some pods are of, and thousandths of CPU that they may use together.
+pub(super) const QUOTA: (&str, i64) = ("web", 2000);
 
 /// A node by its number: size, zone and taint follow from it.
 pub(super) struct NodeKind {
@@ -54,7 +61,7 @@ pub(super) fn pod(name: &str, dice: &Dice) -> Value {
         },
     });
     let spec = &mut pod["spec"];
-    match dice.below(9) {
+    match dice.below(11) {
         0 => spec["containers"][0]["ports"] = json!([{"containerPort": 80, "hostPort": 80 + dice.below(2)}]),
         1 => spec["affinity"] = apart("kubernetes.io/hostname", &app),
         2 => spec["affinity"] = apart("zone", &app),
@@ -65,9 +72,51 @@ pub(super) fn pod(name: &str, dice: &Dice) -> Value {
             spec["affinity"] =
                 json!({"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": near}});
         }
+        6 | 7 => pod["metadata"]["labels"][names::QUOTA_NAME] = json!(QUOTA.0),
         _ => {}
     }
     pod
+}
+
+/// The pods of a gang.
+pub(super) fn gang(name: &str) -> Vec<(String, Value)> {
+    let member = |i: usize| {
+        let own = format!("{name}-{i}");
+        let annotations = json!({names::GANG_NAME: name, names::GANG_MIN: GANG.to_string()});
+        let requests = json!({"requests": {"cpu": "700m"}});
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": own, "namespace": "default", "annotations": annotations},
+            "spec": {"schedulerName": "default-scheduler", "terminationGracePeriodSeconds": 0,
+                "containers": [{"name": "c", "image": "x", "resources": requests}]},
+        });
+        (own, pod)
+    };
+    (0..GANG).map(member).collect()
+}
+
+/// What a cluster needs to know of quotas.
+pub(super) fn quota_definition() -> Value {
+    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "elasticquotas.scheduling.sigs.k8s.io"},
+        "spec": {
+            "group": "scheduling.sigs.k8s.io", "scope": "Namespaced",
+            "names": {"plural": "elasticquotas", "singular": "elasticquota", "kind": "ElasticQuota", "listKind": "ElasticQuotaList"},
+            "versions": [{"name": "v1alpha1", "served": true, "storage": true, "schema": schema, "subresources": {"status": {}}}],
+        },
+    })
+}
+
+/// The quota.
+pub(super) fn quota() -> Value {
+    let cpu = format!("{}m", QUOTA.1);
+    json!({
+        "apiVersion": "scheduling.sigs.k8s.io/v1alpha1", "kind": "ElasticQuota",
+        "metadata": {"name": QUOTA.0, "namespace": "default"},
+        "spec": {"min": {"cpu": cpu}, "max": {"cpu": cpu}},
+    })
 }
 
 fn apart(topology: &str, app: &str) -> Value {

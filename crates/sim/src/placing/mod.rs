@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use api_client::{Class, Client, DeleteOptions, Patch, WriteOptions};
 use api_core::{Node, Pod};
-use api_meta::Object;
+use api_meta::{Object, Resource};
 use serde_json::{Value, json};
 
 use crate::Faults;
@@ -58,6 +58,10 @@ impl PlacingPlan {
 }
 
 const NAMESPACE: &str = "default";
+const QUOTAS: Resource =
+    Resource::namespaced("scheduling.sigs.k8s.io", "v1alpha1", "elasticquotas", "ElasticQuota");
+const DEFINITIONS: Resource =
+    Resource::cluster("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition");
 /// Pods alive at once.
 const PODS_MAX: usize = 60;
 /// When nothing happens any more, every pod that fits somewhere has a place within this time: the longest pause of the queue,
@@ -118,6 +122,9 @@ impl Story {
     async fn tell(&mut self) -> anyhow::Result<()> {
         self.stage.cluster.start().await?;
         self.stage.watch(NAMESPACE, String::new());
+        insist(&self.user, &DEFINITIONS, ("", ""), Write::Create(kinds::quota_definition())).await?;
+        insist(&self.user, &QUOTAS, (NAMESPACE, kinds::QUOTA.0), Write::Create(kinds::quota())).await?;
+        self.audit().quota_is_there();
         for i in 0..self.plan.nodes {
             self.put_node(i).await?;
         }
@@ -176,6 +183,13 @@ impl Story {
     }
 
     async fn create_pods(&mut self) -> anyhow::Result<()> {
+        if self.dice.happens(150) && self.audit().alive() < PODS_MAX {
+            self.made += 1;
+            for (name, body) in kinds::gang(&format!("g{}", self.made)) {
+                self.put_pod(&name, body).await?;
+            }
+            return Ok(());
+        }
         for _ in 0..=self.dice.below(6) {
             if self.audit().alive() >= PODS_MAX {
                 return Ok(());

@@ -49,7 +49,7 @@ fn a_pod_where_it_would_not_be_placed_again_is_told_so() {
     let mut shrunk = node("n1", "500m");
     shrunk["spec"] = json!({"unschedulable": true});
     check(
-        &mut cluster(&[shrunk, node("n2", "4")], &[there.clone()]),
+        &mut cluster(&[shrunk, node("n2", "4")], std::slice::from_ref(&there)),
         &there,
         expect![[r#"
         - n1: it is there, but would not be placed there again now; 1 of 2 nodes would do
