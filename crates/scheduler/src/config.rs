@@ -10,6 +10,8 @@ pub struct Config {
     /// It schedules pods whose `spec.schedulerName` is the name of one of these, by that one's rules. The first one's name signs
     /// its events.
     pub profiles: Vec<Profile>,
+    /// The KubeSchedulerConfiguration they were read from; absent for the defaults. Written down in the decision log.
+    pub configuration: Option<Value>,
     /// How gangs, quotas, CPUs, load and devices are judged where objects say nothing.
     pub classes: sched_classes::Settings,
     /// Greatest number of bind requests under way at once.
@@ -27,6 +29,7 @@ impl Config {
     pub fn upstream() -> Config {
         Config {
             profiles: vec![Profile { name: "default-scheduler".to_owned(), rules: Rules::upstream() }],
+            configuration: None,
             classes: sched_classes::Settings::default(),
             binds_in_flight_max: 32,
             bind_batch_max: 256,
@@ -41,7 +44,8 @@ impl Config {
     /// When it cannot be read, or asks for what this scheduler does not do.
     pub fn of_upstream(configuration: &Value) -> Result<(Config, Vec<String>), ConfigError> {
         let Configuration { profiles, notes } = Configuration::read(configuration)?;
-        Ok((Config { profiles, ..Config::upstream() }, notes))
+        let configuration = Some(configuration.clone());
+        Ok((Config { profiles, configuration, ..Config::upstream() }, notes))
     }
 }
 

@@ -32,19 +32,19 @@ pub struct LogSettings {
     pub files_max: usize,
     /// Greatest number of turns that wait to be written.
     pub turns_max: usize,
-    /// The KubeSchedulerConfiguration in force, so that the log can be replayed; absent for kube-scheduler's defaults.
-    pub configuration: Option<Value>,
 }
 
 impl LogSettings {
     /// Five files of 64 MiB.
     pub fn new(path: PathBuf) -> LogSettings {
-        LogSettings { path, bytes_max: 64 << 20, files_max: 5, turns_max: 256, configuration: None }
+        LogSettings { path, bytes_max: 64 << 20, files_max: 5, turns_max: 256 }
     }
 }
 
 /// What the desk hands over.
 enum Batch {
+    /// The KubeSchedulerConfiguration in force; absent for kube-scheduler's defaults.
+    Head(Option<Value>),
     /// What happened.
     Lines(Vec<Entry>),
     /// Turn the page; the new one begins with this.
@@ -77,11 +77,12 @@ impl DecisionLog {
     /// When the file cannot be written.
     pub fn open(settings: LogSettings) -> std::io::Result<DecisionLog> {
         let shared = Arc::new(Shared::default());
-        let mut writer = Writer { shared: shared.clone(), file: None, bytes: 0, settings };
+        let mut writer =
+            Writer { shared: shared.clone(), file: None, bytes: 0, configuration: None, settings };
         if writer.settings.path.exists() {
             writer.shift()?;
         }
-        writer.begin()?;
+        writer.file = Some(BufWriter::new(File::create(&writer.settings.path)?));
         let (to, from) = sync_channel(writer.settings.turns_max.max(1));
         let writer =
             std::thread::Builder::new().name("decision log".into()).spawn(move || writer.run(&from))?;
@@ -91,6 +92,11 @@ impl DecisionLog {
     /// Lines written, and lines dropped because too many waited or the file could not be written.
     pub(crate) fn counts(&self) -> (u64, u64) {
         (self.shared.written.load(Ordering::Relaxed), self.shared.lost.load(Ordering::Relaxed))
+    }
+
+    /// Says by which configuration decisions are made, so that the log can be replayed. Comes first.
+    pub(crate) fn begin(&mut self, configuration: Option<Value>) {
+        self.push(Batch::Head(configuration));
     }
 
     /// Hands over what the snapshot's journal says. Never waits.
@@ -126,8 +132,11 @@ impl DecisionLog {
             return;
         };
         self.shared.waiting.fetch_sub(1, Ordering::AcqRel);
-        let (Batch::Lines(entries) | Batch::Page(entries)) = batch;
-        self.lose(entries.len().max(1));
+        let entries = match batch {
+            Batch::Head(_) => 0,
+            Batch::Lines(entries) | Batch::Page(entries) => entries.len(),
+        };
+        self.lose(entries.max(1));
     }
 }
 
@@ -148,12 +157,17 @@ struct Writer {
     shared: Arc<Shared>,
     file: Option<BufWriter<File>>,
     bytes: u64,
+    configuration: Option<Value>,
 }
 
 impl Writer {
     fn run(mut self, from: &Receiver<Batch>) {
         while let Ok(batch) = from.recv() {
             let (count, done) = match batch {
+                Batch::Head(configuration) => {
+                    self.configuration = configuration;
+                    (1, self.head())
+                }
                 Batch::Lines(entries) => (entries.len(), self.write(&entries)),
                 Batch::Page(entries) => (
                     entries.len(),
@@ -170,11 +184,17 @@ impl Writer {
         }
     }
 
-    /// Makes the file and writes its head.
-    fn begin(&mut self) -> std::io::Result<()> {
+    /// Turns the page: a new file, its head, the whole state.
+    fn page(&mut self, entries: &[Entry]) -> std::io::Result<()> {
+        self.shift()?;
         self.file = Some(BufWriter::new(File::create(&self.settings.path)?));
         self.bytes = 0;
-        let head = json!({"apiVersion": LOG_VERSION, "kind": LOG_KIND, "configuration": self.settings.configuration});
+        self.head()?;
+        self.write(entries)
+    }
+
+    fn head(&mut self) -> std::io::Result<()> {
+        let head = json!({"apiVersion": LOG_VERSION, "kind": LOG_KIND, "configuration": self.configuration});
         self.put(&head.to_string())?;
         self.flush()
     }
@@ -270,6 +290,7 @@ mod tests {
         let path = settings.path.clone();
         let mut snapshot = snapshot();
         let mut log = DecisionLog::open(settings).unwrap();
+        log.begin(Some(json!({"kind": "KubeSchedulerConfiguration"})));
         for i in 0..6 {
             snapshot.set_node(node(&format!("n{i}")));
             log.tell(&mut snapshot);
@@ -281,6 +302,10 @@ mod tests {
         }
         drop(log);
         assert!(numbered(&path, 2).exists() && !numbered(&path, 3).exists());
+        for file in [&path, &numbered(&path, 1)] {
+            let text = std::fs::read_to_string(file).unwrap();
+            assert!(text.lines().next().unwrap().contains("KubeSchedulerConfiguration"), "{text}");
+        }
         assert_eq!(nodes(&path).len(), 6);
         assert!(nodes(&numbered(&path, 1)).len() >= 5);
         std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
@@ -292,6 +317,7 @@ mod tests {
         let path = settings.path.clone();
         let mut snapshot = snapshot();
         let mut log = DecisionLog::open(settings).unwrap();
+        log.begin(None);
         snapshot.set_node(node("n0"));
         log.tell(&mut snapshot);
         // As if the disk were slow: nothing is taken until the queue is empty.

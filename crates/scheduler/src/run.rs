@@ -105,10 +105,11 @@ struct Desk {
 
 impl Desk {
     fn new(scheduler: Scheduler, projector: Projector) -> Desk {
-        let Scheduler { client, env, config, steps, metrics, log } = scheduler;
+        let Scheduler { client, env, config, steps, metrics, mut log } = scheduler;
         let name = config.profiles.first().map(|p| p.name.clone()).unwrap_or_default();
         let mut core = Core::with(&config.profiles, steps);
-        if log.is_some() {
+        if let Some(log) = &mut log {
+            log.begin(config.configuration.clone());
             core.snapshot.keep_journal();
         }
         Desk {

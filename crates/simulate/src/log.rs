@@ -15,6 +15,8 @@ use view::Table;
 
 use crate::text::{Misread, Source};
 
+/// Name of the scheduler's own profile, which has upstream's rules.
+const OURS: &str = "knarr";
 /// Differences kept word by word; the others are counted.
 const DIFFERENCES_MAX: usize = 1000;
 
@@ -127,11 +129,18 @@ fn read_head(source: Source<'_>, text: &str) -> Result<Vec<Profile>, Misread> {
         let why = format!("is {} {}: expected {LOG_VERSION} {LOG_KIND}", head.api_version, head.kind);
         return Err(source.misread(1, "apiVersion", why));
     }
-    let Some(configuration) = head.configuration else {
-        return Ok(vec![Profile { name: "default-scheduler".to_owned(), rules: Rules::upstream() }]);
+    let mut profiles = match head.configuration {
+        None => vec![Profile { name: "default-scheduler".to_owned(), rules: Rules::upstream() }],
+        Some(configuration) => {
+            let read = Configuration::read(&configuration);
+            read.map_err(|e| source.misread(1, "configuration", e.to_string()))?.profiles
+        }
     };
-    let read = Configuration::read(&configuration);
-    Ok(read.map_err(|e| source.misread(1, "configuration", e.to_string()))?.profiles)
+    // The scheduler's own profile is always there.
+    if profiles.iter().all(|p| p.name != OURS) {
+        profiles.push(Profile { name: OURS.to_owned(), rules: Rules::upstream() });
+    }
+    Ok(profiles)
 }
 
 /// Rules, state and what came out so far.
