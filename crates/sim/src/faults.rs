@@ -43,6 +43,12 @@ impl Faults {
         late_max: Duration::ZERO,
     };
 
+    /// Whether nothing goes wrong.
+    pub fn is_none(&self) -> bool {
+        let chances = [self.lost_before, self.lost_after, self.refused, self.watch_cut, self.watch_late];
+        chances.iter().all(|c| *c == 0)
+    }
+
     /// A bad day.
     pub const ROUGH: Faults = Faults {
         delay_max: Duration::from_millis(40),

@@ -92,7 +92,8 @@ impl Story {
         setup.parts = &[Part::Scheduler];
         setup.around = plan.plant.map(plant::around);
         let clock = setup.clock;
-        let audit = PlacingAudit::new(Box::new(move || clock.elapsed()));
+        let mut audit = PlacingAudit::new(Box::new(move || clock.elapsed()));
+        audit.is_calm = plan.crashes_max == 0 && plan.faults.is_none() && plan.plant.is_none();
         let crashes = plan.crashes_max;
         let stage = Stage::new(setup, Arc::new(Mutex::new(audit)), crashes, Duration::from_secs(600));
         let user = stage.setup.direct("user");
