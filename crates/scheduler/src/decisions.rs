@@ -169,10 +169,7 @@ impl Writer {
                     (1, self.head())
                 }
                 Batch::Lines(entries) => (entries.len(), self.write(&entries)),
-                Batch::Page(entries) => (
-                    entries.len(),
-                    self.shift().and_then(|()| self.begin()).and_then(|()| self.write(&entries)),
-                ),
+                Batch::Page(entries) => (entries.len(), self.page(&entries)),
             };
             if let Err(error) = done {
                 self.shared.lost.fetch_add(count as u64, Ordering::Relaxed);

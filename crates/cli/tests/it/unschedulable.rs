@@ -572,7 +572,7 @@ async fn mixed_clusters_give_every_group_its_count() {
         expect![[r#"
             SchedulingGated: Scheduling is blocked due to non-empty scheduling gates
             - nothing is decided while it has scheduling gates: example.com/quota
-            - n1: it would go there now; score 397 (NodeResourcesFit 97, TaintToleration 300), 1 of 1 nodes would do
+            - n1: the rules of nodes would put it there now; score 397 (NodeResourcesFit 97, TaintToleration 300), 1 of 1 nodes would do
         "#]],
     )
     .await;
@@ -597,11 +597,16 @@ async fn who_may_not_preempt_is_told_so() {
 async fn a_gang_that_is_not_whole_and_a_quota_that_is_used_up_are_named() {
     let gang = json!({"metadata": {"annotations": {
         "gang.scheduling.koordinator.sh/name": "crew", "gang.scheduling.koordinator.sh/min-available": "2"}}});
-    check("gang", &[node("n1", json!({}))], &[], gang, expect![]).await;
+    check("gang", &[node("n1", json!({}))], &[], gang, expect![[r#"
+        Unschedulable: 0/1 nodes are available: gangGroup [default/crew] basic check: memberGangs [default/crew] child pod not collect enough, current gang: default/crew, podName: default/new. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.
+        - n1: the rules of nodes would put it there now; score 397 (NodeResourcesFit 97, TaintToleration 300), 1 of 1 nodes would do
+    "#]]).await;
     let place = Place::new("quota").await;
     let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
     let names = json!({"plural": "elasticquotas", "singular": "elasticquota", "kind": "ElasticQuota", "listKind": "ElasticQuotaList"});
-    let definition = json!({"metadata": {"name": "elasticquotas.scheduling.sigs.k8s.io"}, "spec": {
+    let approved =
+        json!({"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/scheduler-plugins/pull/52"});
+    let definition = json!({"metadata": {"name": "elasticquotas.scheduling.sigs.k8s.io", "annotations": approved}, "spec": {
         "group": "scheduling.sigs.k8s.io", "scope": "Namespaced", "names": names,
         "versions": [{"name": "v1alpha1", "served": true, "storage": true, "schema": schema}]}});
     place.put(&DEFINITIONS, definition).await;
@@ -613,5 +618,8 @@ async fn a_gang_that_is_not_whole_and_a_quota_that_is_used_up_are_named() {
     let of = json!({"metadata": {"labels": {"quota.scheduling.koordinator.sh/name": "web"}}});
     let there = pod("there", merged(merged(asks(json!({"cpu": "1500m"})), of.clone()), on("n1")));
     let place = place.with(&[node("n1", json!({}))], &[there]).await;
-    expect![].assert_eq(&place.say(pod("new", merged(asks(json!({"cpu": "1"})), of))).await);
+    expect![[r#"
+        Unschedulable: 0/1 nodes are available: Insufficient quotas, quotaName: web, runtime: cpu:2, used: cpu:1500m, pod's request: cpu:1, exceedDimensions: [cpu]. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.
+        - n1: the rules of nodes would put it there now; score 434 (NodeResourcesBalancedAllocation 68, NodeResourcesFit 66, TaintToleration 300), 1 of 1 nodes would do
+    "#]].assert_eq(&place.say(pod("new", merged(asks(json!({"cpu": "1"})), of))).await);
 }

@@ -81,7 +81,7 @@ fn nobody_is_asked_about_a_gated_pod_but_it_hears_where_it_would_go() {
         &gated,
         expect![[r#"
         - nothing is decided while it has scheduling gates: quota
-        - n1: it would go there now; score 473 (NodeResourcesBalancedAllocation 87, NodeResourcesFit 86, TaintToleration 300), 1 of 1 nodes would do
+        - n1: the rules of nodes would put it there now; score 473 (NodeResourcesBalancedAllocation 87, NodeResourcesFit 86, TaintToleration 300), 1 of 1 nodes would do
     "#]],
     );
 }

@@ -36,7 +36,7 @@ fn here(here: &Here) -> String {
     };
     let scores: Vec<String> = here.scores.iter().map(|(rule, score)| format!("{rule} {score}")).collect();
     let next = here.next.as_ref().map_or(String::new(), |(node, s)| format!("; next is {node} with {s}"));
-    let verb = if here.is_there { "it is there" } else { "it would go there now" };
+    let verb = if here.is_there { "it is there" } else { "the rules of nodes would put it there now" };
     let by = if scores.is_empty() { String::new() } else { format!(" ({})", scores.join(", ")) };
     format!("{}: {verb}; score {score}{by}, {of}{next}", here.node)
 }
