@@ -69,6 +69,8 @@ pub struct Exit {
 pub struct Ended {
     /// Identity.
     pub id: Box<str>,
+    /// Image that it ran, as the pod's spec named it then.
+    pub image: Arc<str>,
     /// Digest of the image it ran.
     pub image_id: Arc<str>,
     /// How it ended.

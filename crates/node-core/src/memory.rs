@@ -186,6 +186,7 @@ fn fact(shape: &crate::ContainerShape, status: &ContainerStatus) -> ContainerFac
     let before = status.last_state.terminated.as_ref().map(|ended| {
         Box::new(Ended {
             id: ended.container_id.as_str().into(),
+            image: image.clone(),
             image_id: status.image_id.as_str().into(),
             exit: exit(ended),
         })

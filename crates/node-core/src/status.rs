@@ -99,6 +99,7 @@ fn container(pod: &PodView<'_>, fact: &ContainerFact, judged: &Judged, i: usize)
             let before = fact.before.as_ref();
             out.container_id = before.map_or_else(String::new, |b| b.id.to_string());
             out.image_id = before.map_or_else(String::new, |b| b.image_id.to_string());
+            out.image = before.map_or(&instance.image, |b| &b.image).to_string();
         }
         InstanceState::Running { since } => {
             let resources = &instance.resources;

@@ -128,7 +128,7 @@ impl ProcessRuntime {
         let before = attempt.checked_sub(1).and_then(|last| {
             let last = instance(&InstanceDir::of(&self.pod_dir(uid), container, last), last)?;
             let exit = last.exit()?.clone();
-            Some(Box::new(Ended { id: last.id, image_id: last.image_id, exit }))
+            Some(Box::new(Ended { id: last.id, image: last.image, image_id: last.image_id, exit }))
         });
         ContainerFact { instance: Some(newest), before, ready: None }
     }

@@ -246,7 +246,7 @@ impl Row {
         }
         let before = self.facts[i].instance.take().and_then(|old| {
             let exit = old.exit()?.clone();
-            Some(Box::new(Ended { id: old.id, image_id: old.image_id, exit }))
+            Some(Box::new(Ended { id: old.id, image: old.image, image_id: old.image_id, exit }))
         });
         let id = digest(&format!("{}/{}/{attempt}", self.uid, shape.name));
         let instance = Instance {

@@ -108,7 +108,7 @@ impl World {
                 let fact = &mut self.facts[*i];
                 let before = fact.instance.take().and_then(|old| {
                     let exit = old.exit()?.clone();
-                    Some(Box::new(Ended { id: old.id, image_id: old.image_id, exit }))
+                    Some(Box::new(Ended { id: old.id, image: old.image, image_id: old.image_id, exit }))
                 });
                 *fact = ContainerFact {
                     instance: Some(Instance {
@@ -533,6 +533,21 @@ fn a_container_that_was_only_being_created_takes_the_same_number_again() {
     w.memory = Memory::recover(&w.shape, &status);
     w.facts = facts_of_status(&w.shape, &status);
     assert_eq!(w.look().steps, [Step::Start { container: 0, attempt: 1 }]);
+}
+
+#[test]
+fn while_the_next_instance_is_made_the_status_names_the_image_of_the_one_before() {
+    let mut w = World::new(one("x"));
+    w.settle();
+    let fact = &mut w.facts[0];
+    let old = fact.instance.clone().unwrap();
+    let exit = Exit::default();
+    fact.before = Some(Box::new(Ended { id: old.id, image: old.image, image_id: old.image_id, exit }));
+    let new = fact.instance.as_mut().unwrap();
+    (new.image, new.image_id, new.state) = ("y".into(), "id-y".into(), InstanceState::Creating);
+    w.look();
+    let told = &w.status.container_statuses[0];
+    assert_eq!((told.image.as_str(), told.image_id.as_str()), ("x", "id-x"));
 }
 
 #[test]
