@@ -94,3 +94,18 @@ impl Validator {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_too_few_properties_the_count_is_shown() {
+        let schema = json!({"type": "object", "properties": {"a": {"type": "object", "minProperties": 1}}});
+        let found = Validator::compile(&schema).expect("a fixed schema").validate(&json!({"a": {}}));
+        let told: Vec<_> = found.iter().map(|c| (c.field.as_str(), c.message.as_str())).collect();
+        assert_eq!(told, [("a", "Invalid value: 0: a in body should have at least 1 properties")]);
+    }
+}

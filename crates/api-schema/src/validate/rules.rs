@@ -39,7 +39,7 @@ impl Validator {
             Value::String(s) => self.check_text(value, s, path, found),
             Value::Number(n) => self.check_number(value, n.as_f64().unwrap_or_default(), path, found),
             Value::Array(items) => self.check_items(value, items, path, found),
-            Value::Object(map) => self.check_object(value, map, path, found),
+            Value::Object(map) => self.check_object(map, path, found),
             _ => {}
         }
         self.check_junctors(value, path, found);
@@ -170,13 +170,15 @@ impl Validator {
         }
     }
 
-    fn check_object(&self, value: &Value, map: &Map<String, Value>, path: &str, found: &mut Vec<Cause>) {
+    fn check_object(&self, map: &Map<String, Value>, path: &str, found: &mut Vec<Cause>) {
         let count = map.len() as u64;
         if let Some(max) = self.properties_count.max.filter(|max| count > *max) {
             found.push(too_many(path, count, max));
         }
         if let Some(min) = self.properties_count.min.filter(|min| count < *min) {
-            found.push(invalid(path, value, format!("{path} in body should have at least {min} properties")));
+            // Upstream shows how many there are, not which.
+            let why = format!("{path} in body should have at least {min} properties");
+            found.push(invalid(path, &Value::from(count), why));
         }
         let embedded = ["apiVersion", "kind"].into_iter().filter(|_| self.is_embedded);
         let required = self.required.iter().map(String::as_str).chain(embedded);
