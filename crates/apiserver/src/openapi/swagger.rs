@@ -49,6 +49,7 @@ fn schema(v: &Value) -> Value {
     if let Some(reference) = map.get("allOf").and_then(|a| a[0].get("$ref")) {
         out.insert("$ref".into(), pointer(reference));
     }
+    let is_open = map.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true));
     let is_nullable = map.get("nullable") == Some(&Value::Bool(true));
     for (key, v) in map {
         let value = match key.as_str() {
@@ -56,6 +57,8 @@ fn schema(v: &Value) -> Value {
             key if UNKNOWN.contains(&key) => continue,
             // What may be null has no type in version 2, or clients would refuse null.
             "type" | "items" | "properties" | "additionalProperties" if is_nullable => continue,
+            // Where anything goes, clients of version 2 would refuse what is not listed.
+            "items" | "properties" if is_open => continue,
             "default" | "enum" | "example" | "required" => v.clone(),
             "properties" => Value::Object(
                 v.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), schema(v))).collect(),
@@ -141,4 +144,22 @@ fn operation(o: &Value) -> Value {
     out.insert("schemes".into(), json!(["https"]));
     out.insert("responses".into(), Value::Object(responses));
     Value::Object(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_anything_goes_version_2_lists_nothing() {
+        let open = json!({
+            "type": "object", "x-kubernetes-preserve-unknown-fields": true, "required": ["a"],
+            "properties": {"a": {"type": "string"}},
+        });
+        let wanted =
+            json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "required": ["a"]});
+        assert_eq!(schema(&open), wanted);
+        let list = json!({"type": "array", "x-kubernetes-preserve-unknown-fields": true, "items": open});
+        assert_eq!(schema(&list)["items"], Value::Null);
+    }
 }
