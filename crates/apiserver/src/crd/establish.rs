@@ -12,7 +12,7 @@ use super::deletion::{self, Emptying};
 use super::serve::{self, Ways};
 use super::webhook::Webhook;
 use super::{RESOURCE, STORAGE_KEY, kind, names, text};
-use crate::registry::Convert;
+use crate::registry::{Convert, Life, Served};
 use crate::server::ApiServer;
 use crate::stored;
 use crate::who::User;
@@ -236,7 +236,7 @@ impl Definitions {
             if let Some(one) = known.remove(&name)
                 && one.served.is_some()
             {
-                server.registry.change(|snapshot| snapshot.remove(&one.group, &one.plural));
+                replace(server, &one.group, &one.plural, Vec::new());
             }
         }
     }
@@ -245,14 +245,30 @@ impl Definitions {
 /// Puts a definition's resources in place of what it made before; built-in kinds are not replaced.
 fn serve(server: &ApiServer, definition: &Value) {
     let (group, plural) = (text(definition, "/spec/group"), text(definition, "/spec/names/plural"));
-    let resources = serve::resources(definition, &ways(server, definition));
+    let mut resources = serve::resources(definition, &ways(server, definition));
+    if deletion::is_wanted(definition) {
+        // Its objects are going, which watches are to tell before they end.
+        let snapshot = server.registry.snapshot();
+        for one in &mut resources {
+            let before = snapshot.get(group, &one.resource.version, plural).filter(|r| r.is_custom());
+            one.life = before.map_or_else(Life::new, |r| r.life.clone());
+        }
+    }
+    replace(server, group, plural, resources);
+}
+
+/// Serves these in place of what a definition made before, whose watches end unless it goes on in them.
+fn replace(server: &ApiServer, group: &str, plural: &str, resources: Vec<Served>) {
+    let mut before = Vec::new();
     server.registry.change(|snapshot| {
         if snapshot.preferred(group, plural).is_some_and(|r| !r.is_custom()) {
             return;
         }
-        snapshot.remove(group, plural);
+        before = snapshot.remove(group, plural);
+        before.retain(|old| !resources.iter().any(|new| new.life.is(&old.life)));
         resources.into_iter().for_each(|r| snapshot.put(r));
     });
+    before.iter().for_each(|old| old.life.end());
 }
 
 fn ways(server: &ApiServer, definition: &Value) -> Ways {

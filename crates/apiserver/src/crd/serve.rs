@@ -41,11 +41,8 @@ pub(super) fn resources(definition: &Value, ways: &Ways) -> Vec<Served> {
     let storage = versions(definition).find(|v| v["storage"] == true);
     let Some(storage) = storage else { return Vec::new() };
     let stored = compiled(storage);
-    let rules = Rules::compile(&storage["schema"]["openAPIV3Schema"]).map(Arc::new);
     let served = versions(definition).filter(|v| v["served"] == true);
-    let one =
-        |v| Served { rules: rules.clone(), ..resource(definition, v, text(storage, "/name"), &stored, ways) };
-    served.map(one).collect()
+    served.map(|v| resource(definition, v, text(storage, "/name"), &stored, ways)).collect()
 }
 
 fn compiled(version: &Value) -> (Arc<Types>, TypeId) {
@@ -84,7 +81,8 @@ fn resource(
         subresources: subresources(version, &base.resource.kind),
         storage_api_version: format!("{}/{storage_version}", base.resource.group),
         schema: Some(if is_stored { stored.clone() } else { compiled(version) }),
-        validator: validator(definition, storage_version),
+        validator: Validator::compile(schema).ok().map(Arc::new),
+        rules: Rules::compile(schema).map(Arc::new),
         openapi: schema.is_object().then(|| Arc::new(schema.clone())),
         stored_schema: (!is_stored || is_reshaped(definition)).then(|| stored.clone()),
         origin: origin(definition),
@@ -101,12 +99,6 @@ fn resource(
 /// Whether objects may be older than the definition.
 fn is_reshaped(definition: &Value) -> bool {
     definition["metadata"]["generation"].as_i64().unwrap_or(1) > 1
-}
-
-/// Objects are validated in the version they are stored in.
-fn validator(definition: &Value, storage_version: &str) -> Option<Arc<Validator>> {
-    let version = versions(definition).find(|v| text(v, "/name") == storage_version)?;
-    Validator::compile(&version["schema"]["openAPIV3Schema"]).ok().map(Arc::new)
 }
 
 fn origin(definition: &Value) -> Origin {

@@ -17,10 +17,17 @@ pub(crate) fn by_head(served: &Served, plain: &[u8]) -> bool {
     as_is && served.stored_schema.is_none()
 }
 
+/// Whether objects of a custom kind rest in another version than that of the request.
+pub(crate) fn is_needed(served: &Served) -> bool {
+    served.is_custom() && served.resource.api_version() != served.storage_api_version
+}
+
 /// The object in the version of the request.
 pub(crate) async fn to_served(served: &Served, mut object: Value) -> Outcome<Value> {
     reshape(served, &mut object);
-    to(served, object, served.resource.api_version()).await
+    let mut object = to(served, object, served.resource.api_version()).await?;
+    fit(served, &mut object);
+    Ok(object)
 }
 
 /// The object in the version of storage.
@@ -37,6 +44,13 @@ pub(crate) fn reshape(served: &Served, object: &mut Value) {
         let schema = api_schema::Schema { types, root: *root };
         api_schema::prune(schema, object);
         api_schema::apply_defaults(schema, object);
+    }
+}
+
+/// Drops what the version of the request does not specify: a converter may leave what only other versions know.
+fn fit(served: &Served, object: &mut Value) {
+    if let (true, Some(schema)) = (is_needed(served), served.schema()) {
+        api_schema::prune(schema, object);
     }
 }
 
@@ -138,6 +152,7 @@ pub(crate) async fn plains(served: &Served, items: &[Arc<Stored>]) -> Outcome<Ve
     for ((i, before), mut object) in asked.into_iter().zip(done) {
         keep_metadata(&mut object, before);
         object["apiVersion"] = Value::String(wanted.clone());
+        fit(served, &mut object);
         plains[i] = stored::encode(&object).into();
     }
     Ok(plains)

@@ -7,32 +7,47 @@ use super::{admit, metadata};
 use crate::refuse::{Outcome, invalid};
 use crate::registry::{Context, Served};
 
+/// A change in the version of the request.
+#[derive(Clone, Copy)]
+pub(crate) struct Sent<'a> {
+    pub(crate) new: &'a Value,
+    pub(crate) old: &'a Value,
+}
+
 /// Refuses a new object that is not valid.
 ///
 /// Gives sentences for the client: rules that are broken as they were before.
-pub(crate) fn create(served: &Served, object: &Value, context: &Context<'_>) -> Outcome<Vec<String>> {
+///
+/// `sent` is the object in the version of the request, which is what its definition's constraints are about.
+pub(crate) fn create(
+    served: &Served,
+    object: &Value,
+    sent: &Value,
+    context: &Context<'_>,
+) -> Outcome<Vec<String>> {
     let mut causes = metadata::validate(object, served);
-    causes.extend(schema(served, object, None));
-    causes.extend(replicas(served, object));
-    let warnings = rules(served, object, None, &mut causes);
+    causes.extend(schema(served, sent, None));
+    causes.extend(replicas(served, sent));
+    let warnings = rules(served, sent, None, &mut causes);
     causes.extend((served.facts.validate_create)(object, context));
     causes.extend(admit::faults(served, object, None));
     judge(served, object, causes).map(|()| warnings)
 }
 
-/// Refuses a change that is not valid.
+/// Refuses a change that is not valid; `sent` is what is there and what was asked for, in the version of the request.
 pub(crate) fn update(
     served: &Served,
     new: &Value,
     old: &Value,
+    sent: Sent<'_>,
     context: &Context<'_>,
 ) -> Outcome<Vec<String>> {
     // Twice, as upstream: once for every object, once more by the kind's own rules; clients count causes.
     let mut causes = metadata::validate_change(new, old);
     causes.extend(causes.clone());
-    causes.extend(schema(served, new, Some(old)));
-    causes.extend(replicas(served, new));
-    let warnings = rules(served, new, Some(old), &mut causes);
+    causes.extend(schema(served, sent.new, Some(sent.old)));
+    causes.extend(replicas(served, sent.new));
+    let warnings = rules(served, sent.new, Some(sent.old), &mut causes);
     causes.extend((served.facts.validate_update)(new, old, context));
     causes.extend(admit::faults(served, new, Some(old)));
     judge(served, new, causes).map(|()| warnings)
@@ -75,14 +90,20 @@ fn schema(served: &Served, object: &Value, old: Option<&Value>) -> Vec<Cause> {
     found.into_iter().filter(|cause| !is_as_it_was(cause)).collect()
 }
 
-/// The value a finding is about; the whole object where the path leads nowhere.
+/// The value a finding is about; of what is missing, that in which it is missing.
 fn at<'a>(object: &'a Value, field: &str) -> &'a Value {
-    let steps = field.split(['.', '[', ']']).filter(|s| !s.is_empty());
-    let step = |v: &'a Value, s: &str| match v {
-        Value::Array(items) => items.get(s.parse::<usize>().ok()?),
-        other => other.get(s),
-    };
-    steps.into_iter().try_fold(object, step).unwrap_or(object)
+    let mut at = object;
+    for step in field.split(['.', '[', ']']).filter(|s| !s.is_empty()) {
+        let next = match at {
+            Value::Array(items) => step.parse::<usize>().ok().and_then(|i| items.get(i)),
+            other => other.get(step),
+        };
+        match next {
+            Some(next) => at = next,
+            None => break,
+        }
+    }
+    at
 }
 
 /// Where a custom kind says its replicas are, there must be counts.

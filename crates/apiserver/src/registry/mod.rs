@@ -12,6 +12,7 @@
 mod builtin;
 mod convert;
 mod facts;
+mod life;
 mod metric;
 mod served;
 mod snapshot;
@@ -20,6 +21,7 @@ pub use builtin::builtin;
 pub(crate) use builtin::builtin_kind;
 pub use facts::{Cell, Column, Context, Facts, Generation, Names, StatusRule, Write};
 pub(crate) use facts::{age_of, human_duration};
+pub use life::Life;
 pub use served::{Conversion, Convert, ConvertFn, CustomColumn, Origin, Scale, Served, Subresource, Table};
 pub(crate) use snapshot::rank;
 pub use snapshot::{Group, Registry, Snapshot};

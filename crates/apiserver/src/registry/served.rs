@@ -8,7 +8,7 @@ use api_schema::{Schema, TypeId, Types, Validator};
 use serde_json::Value;
 use stdx::BoxFuture;
 
-use super::{Column, Facts};
+use super::{Column, Facts, Life};
 
 /// One resource in one version.
 #[derive(Clone)]
@@ -36,9 +36,9 @@ pub struct Served {
     /// Shape in which objects of a custom kind are stored, when it is not the one above or they may be older than their
     /// definition: then they pass through it on their way in and out.
     pub stored_schema: Option<(Arc<Types>, TypeId)>,
-    /// Constraints on values of custom kinds.
+    /// Constraints on values of custom kinds, in this version.
     pub validator: Option<Arc<Validator>>,
-    /// Rules over values of custom kinds (`x-kubernetes-validations`).
+    /// Rules over values of custom kinds (`x-kubernetes-validations`), in this version.
     pub rules: Option<Arc<cel_rules::rules::Rules>>,
     /// Schema of a custom kind as its definition states it, prose included, for the OpenAPI documents.
     pub openapi: Option<Arc<Value>>,
@@ -56,6 +56,8 @@ pub struct Served {
     pub scale: Option<Scale>,
     /// Sent as a warning with every answer (deprecated versions).
     pub warning: Option<String>,
+    /// Ends with this way of serving it.
+    pub life: Life,
     /// First bytes of every object of it: `{"kind":…,"apiVersion":…,"metadata":{`.
     pub prefix: Arc<[u8]>,
 }
@@ -165,6 +167,7 @@ impl Served {
             selectable: Vec::new(),
             scale: None,
             warning: None,
+            life: Life::new(),
             prefix,
             resource,
         }

@@ -76,12 +76,10 @@ impl Snapshot {
         self.groups.entry(group).or_default().entry(version).or_default().insert(plural, Arc::new(served));
     }
 
-    /// Removes a resource in all versions.
-    pub fn remove(&mut self, group: &str, plural: &str) {
-        let Some(versions) = self.groups.get_mut(group) else { return };
-        for resources in versions.values_mut() {
-            resources.remove(plural);
-        }
+    /// Removes a resource in all versions; gives what was removed.
+    pub fn remove(&mut self, group: &str, plural: &str) -> Vec<Arc<Served>> {
+        let Some(versions) = self.groups.get_mut(group) else { return Vec::new() };
+        let removed = versions.values_mut().filter_map(|resources| resources.remove(plural)).collect();
         versions.retain(|_, resources| !resources.is_empty());
         let left: Vec<String> = versions.keys().cloned().collect();
         if left.is_empty() {
@@ -90,6 +88,7 @@ impl Snapshot {
         } else if let Some(entry) = self.order.iter_mut().find(|g| g.name == group) {
             entry.versions.retain(|v| left.contains(v));
         }
+        removed
     }
 
     fn enter(&mut self, group: &str, version: &str, is_custom: bool) {
@@ -187,7 +186,7 @@ mod tests {
     fn a_snapshot_does_not_see_later_changes() {
         let registry = Registry::new([served("a", "v1")]);
         let before = registry.snapshot();
-        registry.change(|s| s.remove("a", "things"));
+        registry.change(|s| drop(s.remove("a", "things")));
         assert!(before.get("a", "v1", "things").is_some());
         assert!(!registry.snapshot().has_group("a"));
     }

@@ -179,6 +179,7 @@ async fn attempt(
     if how.subresource == "scale" {
         without_times(&mut new);
     }
+    let sent = convert::is_needed(served).then(|| new.clone());
     let mut new = convert::to_stored(served, new).await?;
     metadata::of(&mut new).remove("resourceVersion");
     let context = context(call, served, how.subresource);
@@ -189,7 +190,11 @@ async fn attempt(
         metadata::bump(&mut new, old, served.facts.generation);
     }
     owners::keep_times(old, &mut new);
-    let done = match validate::update(served, &new, old, &context) {
+    let both = match &sent {
+        Some(sent) => validate::Sent { new: sent, old: old_served },
+        None => validate::Sent { new: &new, old },
+    };
+    let done = match validate::update(served, &new, old, both, &context) {
         Ok(warnings) => {
             warnings.into_iter().for_each(|text| call.warn(text));
             admitted(call, served, how, wish, base, &new).await

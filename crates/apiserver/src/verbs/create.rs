@@ -95,11 +95,12 @@ pub(crate) async fn store(call: &Call, served: &Arc<Served>, mut object: Value) 
     }
     admit::complete_new(call, served, &mut object).await?;
     escalate::check(call, served, &object, None)?;
+    let sent = convert::is_needed(served).then(|| object.clone());
     let mut object = convert::to_stored(served, object).await?;
     let context = context(call, served, "");
     (served.facts.prepare_create)(&mut object, &context);
     let given = server.addresses.allocate(server, served, &mut object, call.query.dry_run())?;
-    let written = match validate::create(served, &object, &context) {
+    let written = match validate::create(served, &object, sent.as_ref().unwrap_or(&object), &context) {
         Ok(warnings) => {
             let own = (served.facts.warnings)(&object, None);
             warnings.into_iter().chain(own).for_each(|text| call.warn(text));

@@ -104,6 +104,8 @@ struct Stream {
     /// Bytes to send before anything else.
     ready: Option<Bytes>,
     ends: BoxFuture<()>,
+    /// The resource is served otherwise, or no more.
+    replaced: BoxFuture<()>,
     bookmark: BoxFuture<()>,
     columns_sent: bool,
     is_over: bool,
@@ -128,8 +130,16 @@ impl Stream {
             Duration::from_secs,
         );
         let wants_bookmarks = call.query.flag("allowWatchBookmarks");
+        // Built-in kinds stay as they are.
+        let life = Some(&view.served).filter(|s| s.is_custom()).map(|s| s.life.clone());
         Stream {
             ends: env.sleep(length),
+            replaced: Box::pin(async move {
+                match life {
+                    Some(life) => life.ended().await,
+                    None => std::future::pending().await,
+                }
+            }),
             bookmark: env.sleep(BOOKMARK_EVERY),
             wants_bookmarks,
             wants_end_mark: wants_bookmarks && call.query.flag("sendInitialEvents"),
@@ -213,6 +223,11 @@ impl Stream {
             () = &mut self.ends => {
                 self.is_over = true;
                 self.send_progress();
+                Ok(())
+            }
+            // After the events: those of the objects that went with their definition were told.
+            () = &mut self.replaced => {
+                self.is_over = true;
                 Ok(())
             }
             () = &mut self.bookmark => {

@@ -153,3 +153,47 @@ async fn a_webhook_converts_over_tls() {
     assert_eq!((&refused.body["message"], &refused.body["reason"]), (&json!(why), &Value::Null));
     end.send(true).unwrap();
 }
+
+/// v1 is stored, needs `new` and knows words for it; v1beta1 needs `old`.
+fn unlike() -> Value {
+    let needs = |field: &str, schema: Value| {
+        let mut whole = spec_of(json!({field: schema, "both": {"type": "string"}}));
+        whole["properties"]["spec"]["required"] = json!([field]);
+        whole
+    };
+    let mut beta = version("v1beta1", needs("old", json!({"type": "integer", "minimum": 1})));
+    beta["storage"] = json!(false);
+    widgets(vec![version("v1", needs("new", json!({"type": "string", "enum": ["x", "y"]}))), beta])
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_is_judged_in_the_version_it_is_sent_in() {
+    let w = world().await;
+    define(&w, unlike()).await;
+    let causes = |answer: crate::fixture::Answer| {
+        let all = answer.body["details"]["causes"].as_array().cloned().unwrap_or_default();
+        all.iter().map(|c| c["field"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(causes(w.post(BETA, beta("a", json!({"both": "b"}))).await), ["spec.old"]);
+    assert_eq!(causes(w.post(BETA, beta("a", json!({"old": 0}))).await), ["spec.old"]);
+    w.post(BETA, beta("a", json!({"old": 1, "both": "b"}))).await.created();
+    // What it became is no valid v1, and rests nevertheless.
+    assert_eq!(w.get(&format!("{WIDGETS}/a")).await.ok()["spec"], json!({"both": "b"}));
+    let at = format!("{WIDGETS}/a");
+    assert_eq!(causes(w.patch(&at, "merge", json!({"spec": {"new": "z"}})).await), ["spec.new"]);
+    w.patch(&at, "merge", json!({"spec": {"new": "x"}})).await.ok();
+    let at = format!("{BETA}/a");
+    assert_eq!(causes(w.patch(&at, "merge", json!({"spec": {"old": 0}})).await), ["spec.old"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_does_not_show_what_only_another_one_knows() {
+    let w = world().await;
+    define(&w, unlike()).await;
+    let mut watch = w.watch(&format!("{BETA}?watch=1")).await;
+    w.post(WIDGETS, widget("a", json!({"new": "x", "both": "b"}))).await.created();
+    let shown = json!({"both": "b"});
+    assert_eq!(w.get(&format!("{BETA}/a")).await.ok()["spec"], shown);
+    assert_eq!(w.get(BETA).await.ok()["items"][0]["spec"], shown);
+    assert_eq!(watch.next().await.unwrap()["object"]["spec"], shown);
+}

@@ -209,3 +209,34 @@ async fn applying_a_definition_again_changes_nothing() {
     assert_eq!(w.patch(&path, "apply", definition).await.ok(), first);
     w.post(WIDGETS, widget("a", json!({}))).await.created();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_ends_with_its_definition_after_it_told_of_the_objects() {
+    let w = world().await;
+    define(&w, widgets(vec![version("v1", spec_of(json!({})))])).await;
+    w.post(WIDGETS, widget("a", json!({}))).await.created();
+    let mut watch = w.watch(&format!("{WIDGETS}?watch=1")).await;
+    assert_eq!(watch.take(1).await, ["ADDED a"]);
+    w.delete(&format!("{CRDS}/widgets.example.com"), Value::Null).await.ok();
+    let told = watch.rest().await;
+    let told: Vec<_> = told.iter().map(|e| (&e["type"], &e["object"]["metadata"]["name"])).collect();
+    assert_eq!(told, [(&json!("DELETED"), &json!("a"))]);
+    assert_eq!(w.get(WIDGETS).await.code, 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_ends_when_its_kind_is_served_otherwise_and_lasts_while_it_is_not() {
+    let w = world().await;
+    define(&w, widgets(vec![version("v1", spec_of(json!({})))])).await;
+    let mut watch = w.watch(&format!("{WIDGETS}?watch=1")).await;
+    let path = format!("{CRDS}/widgets.example.com");
+    w.patch(&path, "merge", json!({"metadata": {"labels": {"a": "b"}}})).await.ok();
+    w.post(WIDGETS, widget("a", json!({}))).await.created();
+    assert_eq!(watch.take(1).await, ["ADDED a"]);
+    let wider = spec_of(json!({"size": {"type": "integer"}}));
+    w.patch(&path, "merge", json!({"spec": {"versions": [version("v1", wider)]}})).await.ok();
+    assert_eq!(watch.rest().await, Vec::<Value>::new());
+    let mut again = w.watch(&format!("{WIDGETS}?watch=1")).await;
+    w.patch(&format!("{WIDGETS}/a"), "merge", json!({"spec": {"size": 1}})).await.ok();
+    assert_eq!(again.take(2).await, ["ADDED a", "MODIFIED a"]);
+}

@@ -115,6 +115,31 @@ async fn what_was_wrong_before_does_not_stand_in_the_way() {
     assert!(refused.contains("spec.a: Too long: may not be more than 3 bytes"), "{refused}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_was_missing_before_may_stay_missing_while_its_parent_stays_as_it_is() {
+    let w = world().await;
+    let inner = |required: Value| {
+        let part = json!({"type": "object", "required": required, "properties": {
+            "kind": {"type": "string"}, "size": {"type": "integer"},
+        }});
+        widgets(vec![version("v1", spec_of(json!({"part": part, "other": {"type": "string"}})))])
+    };
+    define(&w, inner(json!([]))).await;
+    w.post(WIDGETS, widget("a", json!({"part": {"size": 1}}))).await.created();
+    let stricter = inner(json!(["kind"]))["spec"]["versions"].clone();
+    let crd = format!("{CRDS}/widgets.example.com");
+    w.patch(&crd, "merge", json!({"spec": {"versions": stricter}})).await.ok();
+    until(|| async {
+        w.post(&format!("{WIDGETS}?dryRun=All"), widget("b", json!({"part": {}}))).await.code == 422
+    })
+    .await;
+    let at = format!("{WIDGETS}/a");
+    w.patch(&at, "merge", json!({"metadata": {"labels": {"l": "m"}}})).await.ok();
+    w.patch(&at, "merge", json!({"spec": {"other": "x"}})).await.ok();
+    let refused = w.patch(&at, "merge", json!({"spec": {"part": {"size": 2}}})).await.refused(422);
+    assert!(refused.ends_with("spec.part.kind: Required value"), "{refused}");
+}
+
 fn scaled() -> Value {
     let mut one = version(
         "v1",
