@@ -32,12 +32,14 @@ pub struct LogSettings {
     pub files_max: usize,
     /// Greatest number of turns that wait to be written.
     pub turns_max: usize,
+    /// The KubeSchedulerConfiguration that the log names, so that it can be replayed; the scheduler's own when absent.
+    pub configuration: Option<Value>,
 }
 
 impl LogSettings {
     /// Five files of 64 MiB.
     pub fn new(path: PathBuf) -> LogSettings {
-        LogSettings { path, bytes_max: 64 << 20, files_max: 5, turns_max: 256 }
+        LogSettings { path, bytes_max: 64 << 20, files_max: 5, turns_max: 256, configuration: None }
     }
 }
 
@@ -165,7 +167,7 @@ impl Writer {
         while let Ok(batch) = from.recv() {
             let (count, done) = match batch {
                 Batch::Head(configuration) => {
-                    self.configuration = configuration;
+                    self.configuration = self.settings.configuration.clone().or(configuration);
                     (1, self.head())
                 }
                 Batch::Lines(entries) => (entries.len(), self.write(&entries)),
