@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api_koord::gang::GangWords;
-use sched_gang::{Gangs, Permit as Turn, Place, State};
+use sched_gang::{Gangs, Member, Permit as Turn, Place, State};
 use stdx::Time;
 
 use crate::classes::{Held, Order, Permit};
@@ -20,6 +20,8 @@ pub(crate) struct Gate {
     fallen: BTreeMap<String, Fallen>,
     /// Members that were refused because their group was not complete.
     short: BTreeSet<Arc<str>>,
+    /// Before then nobody has waited too long; nothing: nobody waits.
+    soonest: Option<Time>,
     orders: Vec<Order>,
 }
 
@@ -75,10 +77,10 @@ impl Gate {
         self.gangs.remove_member(uid);
         self.short.remove(uid);
         self.leave(uid, &gang);
-        let holders: Vec<Arc<str>> = self.gangs.holding().map(|(uid, _)| uid.clone()).collect();
-        let of_group =
-            |uid: &&Arc<str>| self.gangs.gang_of(uid).is_some_and(|g| group.iter().any(|x| x == g));
-        let stranded = holders.iter().find(|uid| of_group(uid) && self.gangs.ready(uid).is_err()).cloned();
+        let holds = |(uid, m): (&Arc<str>, &Member)| matches!(m.state, State::Holding { .. }).then(|| uid.clone());
+        let holder = group.iter().flat_map(|g| self.gangs.members_of(g)).find_map(holds);
+        // All members of a group are ready, or none is.
+        let stranded = holder.filter(|uid| self.gangs.ready(uid).is_err());
         if let Some(uid) = stranded {
             let why: Arc<str> = format!("Gang {gang:?} gets rejected due to a member that has left").into();
             let places = self.gangs.lost(&uid);
@@ -145,7 +147,10 @@ impl Gate {
         let gang = self.gangs.gang_of(uid).map(str::to_owned).unwrap_or_default();
         self.raise(&gang);
         match turn {
-            Turn::Wait { until } => Permit::Wait(until),
+            Turn::Wait { until } => {
+                self.soonest = Some(self.soonest.map_or(until, |at| at.min(until)));
+                Permit::Wait(until)
+            }
             Turn::Go(places) => {
                 let others = places.into_iter().filter(|p| p.uid != *uid);
                 self.orders.extend(others.map(|p| Order::Release(p.uid)));
@@ -213,10 +218,12 @@ impl Gate {
 
     /// Time has passed: who has waited too long gives back.
     fn expire(&mut self, now: Time) {
-        if self.gangs.next_expiry().is_none_or(|at| at > now) {
+        if self.soonest.is_none_or(|at| at > now) {
             return;
         }
-        for place in self.gangs.expire(now) {
+        let late = self.gangs.expire(now);
+        self.soonest = self.gangs.next_expiry();
+        for place in late {
             let gang = self.gangs.gang_of(&place.uid).unwrap_or_default();
             let wait = self.gangs.words(gang).map(|w| w.wait.as_secs()).unwrap_or_default();
             let why: Arc<str> = format!("{TIMEOUT} {} at plugin Coscheduling", go_duration(wait)).into();

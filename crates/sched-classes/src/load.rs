@@ -154,8 +154,8 @@ impl LoadAware {
         self.now
     }
 
-    /// A node was measured; nothing: it is measured no more. Says whether it is less busy than before, or other than before.
-    pub(crate) fn measure(&mut self, node: &str, load: Option<Load>) -> bool {
+    /// A node was measured; nothing: it is measured no more. With the last measurement everything is forgotten.
+    pub(crate) fn measure(&mut self, node: &str, load: Option<Load>) {
         let site = self.nodes.entry(node.into()).or_default();
         let was_there = usize::from(site.load.is_some());
         self.metrics = self.metrics - was_there + usize::from(load.is_some());
@@ -165,7 +165,6 @@ impl LoadAware {
             self.nodes.clear();
             self.homes.clear();
         }
-        true
     }
 
     /// What a node says about its thresholds.

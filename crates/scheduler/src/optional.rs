@@ -30,7 +30,8 @@ pub(crate) async fn mirror<T: OptionalKind>(client: Client, env: Env, inlet: Opt
             inlet.settle().await;
         }
         env.sleep(pause).await;
-        pause = (pause * 2).min(PAUSE_MAX);
+        // While decisions wait for the answer it is asked for without delay.
+        pause = if is_settled { (pause * 2).min(PAUSE_MAX) } else { PAUSE_MIN };
     }
     Reflector::new(client, env, T::RESOURCE).run_into(inlet).await;
 }
