@@ -6,7 +6,7 @@
 //!                                        ├─▶ apart (ours) ─▶ sched-cpu
 //!                                        ├─▶ quota ───────▶ sched-quota
 //!                                        ├─▶ gang ────────▶ sched-gang
-//!                                        └─▶ metric, device, topology ─▶ sched-classes
+//!                                        └─▶ metric, device, topology, meet (ours) ─▶ sched-classes
 //! ```
 //!
 //! Source: koordinator a7a1b76 (after v1.8.0), Kubernetes 1.36 (`scheduling.k8s.io/v1alpha2`). A text that nobody can read is an
@@ -20,6 +20,7 @@ mod batch;
 pub mod cpu;
 pub mod device;
 pub mod gang;
+pub mod meet;
 pub mod metric;
 pub mod names;
 mod qos;

@@ -68,6 +68,12 @@ pub const CPU_COLOCATION: &str = "knarr.dev/cpu-colocation";
 /// Node annotation (ours): how many pods may hold one logical CPU; 1 when absent.
 pub const CPU_HOLDERS_MAX: &str = "knarr.dev/cpu-holders-max";
 
+/// Pod annotation (ours): what the pod strains and when, such as `cpu-heavy,peak-night`.
+pub const PROFILE: &str = "knarr.dev/profile";
+/// Pod annotation (ours): `Avoid` or `Forbid` pods with a word of the profile in common on its node.
+pub const PROFILE_APART: &str = "knarr.dev/profile-apart";
+/// Pod annotation (ours): `Shared` or `Exclusive`: whether pods of other applications may be on its node.
+pub const HOST: &str = "knarr.dev/host";
 /// The root of every quota tree; it has no object that counts.
 pub const ROOT_QUOTA: &str = "koordinator-root-quota";
 /// The quota of system pods, outside the tree.

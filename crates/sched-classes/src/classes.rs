@@ -21,6 +21,7 @@ use crate::cpu::CpuRules;
 use crate::device::Devices;
 use crate::gate::Gate;
 use crate::load::{LoadAware, LoadSettings};
+use crate::meet::Meetings;
 use crate::quotas::Quotas;
 use crate::words::{NodeNotes, PodWords};
 
@@ -131,6 +132,7 @@ pub struct Classes {
     cpu: CpuRules,
     load: LoadAware,
     devices: Devices,
+    meetings: Meetings,
     words: HashMap<Arc<str>, Arc<PodWords>>,
     /// Pods that are on a node for good: nobody takes back what they hold but their end.
     settled: HashSet<Arc<str>>,
@@ -149,6 +151,7 @@ impl Classes {
             cpu,
             load: LoadAware::new(settings.load),
             devices: Devices::default(),
+            meetings: Meetings::default(),
             words: HashMap::new(),
             settled: HashSet::new(),
             refused: BTreeSet::new(),
@@ -168,9 +171,7 @@ impl Classes {
         match fact {
             Fact::Quota(key, words) => self.quotas.declare(key, *words),
             Fact::Gang(words) => self.gate.declare(words),
-            Fact::Load(node, load) => {
-                self.load.measure(&node, Some(load));
-            }
+            Fact::Load(node, load) => self.load.measure(&node, Some(load)),
             Fact::Topology(node, annotations) => self.cpu.set_topology(&node, Some(annotations)),
             Fact::Devices(node, gpus) => self.devices.set_node(&node, Some(gpus)),
         }
@@ -189,9 +190,7 @@ impl Classes {
         match gone {
             Gone::Quota(key) => self.quotas.withdraw(key),
             Gone::Gang(name) => self.gate.withdraw(name),
-            Gone::Load(node) => {
-                self.load.measure(node, None);
-            }
+            Gone::Load(node) => self.load.measure(node, None),
             Gone::Topology(node) => self.cpu.set_topology(node, None),
             Gone::Devices(node) => self.devices.set_node(node, None),
         }
@@ -228,6 +227,7 @@ impl Classes {
         self.cpu.learn(uid, words.as_deref());
         self.load.learn(uid, words.as_deref());
         self.devices.learn(uid, words.as_deref());
+        self.meetings.learn(uid, words.as_deref());
         match words {
             Some(words) => self.words.insert(uid.clone(), words),
             None => self.words.remove(uid),
@@ -267,6 +267,7 @@ impl Classes {
             if !words.devices_given.is_empty() {
                 self.devices.hold(&pod.uid, node, &words.devices_given);
             }
+            self.meetings.put(pod, node);
         }
         if self.quotas.is_active() {
             self.quotas.set(pod, Some(true));
@@ -282,6 +283,7 @@ impl Classes {
         self.gate.remove(uid);
         self.cpu.forget(uid);
         self.devices.forget(uid);
+        self.meetings.forget(uid);
         self.load.forget(uid);
         if self.quotas.is_active() {
             self.quotas.remove(uid);
@@ -312,7 +314,7 @@ impl Classes {
 
     /// Rules beside the built-in ones; only those that have something to say about some pod.
     pub fn extras(&self) -> Vec<&dyn Extra> {
-        let all: [&dyn Extra; 3] = [&self.cpu, &self.devices, &self.load];
+        let all: [&dyn Extra; 4] = [&self.cpu, &self.devices, &self.meetings, &self.load];
         all.into_iter().collect()
     }
 
@@ -338,6 +340,7 @@ impl Classes {
         }
         let now = self.load.now();
         self.load.put(pod, node, now);
+        self.meetings.put(pod, node);
         let mut written = Annotations::new();
         let cpus = self.cpu.reserve(pod, node).map_err(|why| self.lost(pod, &why.to_string()))?;
         written.extend(cpus.map(|text| (names::RESOURCE_STATUS.to_owned(), text)));
@@ -368,6 +371,7 @@ impl Classes {
         }
         self.cpu.release(&pod.uid);
         self.devices.release(&pod.uid);
+        self.meetings.take(&pod.uid);
         self.load.take(&pod.uid);
         if self.quotas.is_active() {
             self.quotas.set_placed(&pod.uid, false);
@@ -404,6 +408,7 @@ impl Classes {
             lines.push(format!("cpu {node} {uid}: {holder:?}"));
         }
         lines.extend(self.devices.lines());
+        lines.extend(self.meetings.lines());
         lines.extend(self.quotas.lines());
         let gangs = self.gate.gangs();
         for name in gangs.names() {

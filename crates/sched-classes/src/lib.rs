@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Pod ─▶ PodWords ┐                    ┌─ admit ──▶ Held: quota, gang not ready, words nobody reads
-//! Node ▶ NodeWords ├─▶ Classes ── asked ├─ extras ─▶ CpuRules, LoadAware, Devices: filter and score of each node
+//! Node ▶ NodeWords ├─▶ Classes ── asked ├─ extras ─▶ CpuRules, LoadAware, Devices, Meetings: each node
 //! CRD  ─▶ Fact ────┘      │            ├─ reserve ▶ CPUs, devices, quota use; annotations written with the bind
 //!                         │            └─ permit ─▶ Go, or Wait for the gang
 //!                         └─▶ orders: who is released, who gives back, who is tried again
@@ -24,6 +24,7 @@ mod cpu;
 mod device;
 mod gate;
 mod load;
+mod meet;
 mod quotas;
 mod words;
 
@@ -31,4 +32,5 @@ pub use classes::{Annotations, Classes, Fact, Gone, Held, Order, Permit, Setting
 pub use cpu::CpuRules;
 pub use device::Devices;
 pub use load::{LoadAware, LoadSettings};
+pub use meet::Meetings;
 pub use words::{NodeNotes, PodWords};

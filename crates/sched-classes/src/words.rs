@@ -6,6 +6,7 @@ use api_core::{Node, Pod};
 use api_koord::cpu::{BindPolicy, ResourceStatus};
 use api_koord::device::{self, DeviceAllocations, GpuAsk};
 use api_koord::gang::{GangDefaults, GangWords, gang_of};
+use api_koord::meet::Meeting;
 use api_koord::{Tier, Unreadable, names};
 use sched_cpu::Wants;
 
@@ -24,6 +25,8 @@ pub struct PodWords {
     pub gpu: Option<GpuAsk>,
     /// Devices it was given.
     pub devices_given: DeviceAllocations,
+    /// Whom it meets on its node.
+    pub meeting: Option<Arc<Meeting>>,
     /// It is of the tier that is not accounted.
     pub is_free: bool,
     /// A DaemonSet made it: real load does not keep it off its node.
@@ -33,12 +36,14 @@ pub struct PodWords {
 }
 
 /// Prefixes of labels and annotations that may concern us.
-const PREFIXES: [&str; 5] = [
+const PREFIXES: [&str; 7] = [
     "koordinator.sh/",
     "scheduling.koordinator.sh/",
     "gang.scheduling.koordinator.sh/",
     "pod-group.scheduling.sigs.k8s.io",
     "knarr.dev/cpu-",
+    names::PROFILE,
+    names::HOST,
 ];
 
 impl PodWords {
@@ -54,6 +59,7 @@ impl PodWords {
             cpu_given: ResourceStatus::default(),
             gpu: None,
             devices_given: DeviceAllocations::default(),
+            meeting: None,
             is_free: Tier::said(pod) == Some(Tier::Free),
             is_daemon: is_daemon(pod),
             unreadable: None,
@@ -68,6 +74,7 @@ impl PodWords {
         self.cpu_given = ResourceStatus::of(pod)?;
         self.devices_given = device::allocations(pod)?;
         self.gpu = GpuAsk::of(pod)?;
+        self.meeting = Meeting::of(pod)?.map(Arc::new);
         let wants = Wants::of(pod, bind)?;
         let is_plain = !wants.binds && !wants.pooled && wants.numa.is_none();
         self.cpu = (!is_plain || self.holds_cpus()).then(|| Arc::new(wants));
@@ -84,6 +91,7 @@ impl PodWords {
             || self.cpu.is_some()
             || self.gpu.is_some()
             || !self.devices_given.is_empty()
+            || self.meeting.is_some()
             || self.is_free
             || self.is_daemon
             || self.unreadable.is_some()

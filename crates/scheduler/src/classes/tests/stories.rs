@@ -277,3 +277,60 @@ fn a_word_that_nobody_reads_holds_the_pod_and_names_itself() {
         ]],
     );
 }
+
+#[test]
+fn profiles_that_strain_the_same_avoid_each_other_and_keep_apart_where_one_forbids() {
+    let mut w = World::new();
+    w.node("n1", 8);
+    w.node("n2", 8);
+    let heavy =
+        |apart: &str| json!({"knarr.dev/profile": "cpu-heavy,peak-night", "knarr.dev/profile-apart": apart});
+    for name in ["a", "b"] {
+        w.pod(name, json!({}), heavy("Avoid"), json!({"cpu": "1"}));
+        w.run();
+    }
+    let node = |w: &World, pod: &str| w.pods[pod]["spec"]["nodeName"].clone();
+    assert_ne!(node(&w, "a"), node(&w, "b"), "each avoids the other");
+    w.pod("c", json!({}), heavy("Forbid"), json!({"cpu": "1"}));
+    w.run();
+    said(&w, "c", expect!["0/2 nodes are available: 2 node(s) had pods whose profile must be kept apart. preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod."]);
+    w.pod(
+        "d",
+        json!({}),
+        json!({"knarr.dev/profile": "io-heavy", "knarr.dev/profile-apart": "Forbid"}),
+        json!({"cpu": "1"}),
+    );
+    w.run();
+    assert!(node(&w, "d").is_string(), "another profile meets anybody");
+}
+
+#[test]
+fn an_exclusive_host_takes_no_other_application_but_daemons() {
+    let mut w = World::new();
+    w.node("n1", 8);
+    let app = |name: &str| json!({"app.kubernetes.io/name": name});
+    w.pod("a", app("pay"), json!({"knarr.dev/host": "Exclusive"}), json!({"cpu": "1"}));
+    w.pod("a2", app("pay"), json!({"knarr.dev/host": "Exclusive"}), json!({"cpu": "1"}));
+    w.run();
+    w.pod("b", app("search"), json!({}), json!({"cpu": "1"}));
+    w.run();
+    assert_eq!(w.bound(), ["a", "a2"].into());
+    said(&w, "b", expect!["0/1 nodes are available: 1 node(s) were exclusive to another application. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."]);
+    w.node("n2", 8);
+    w.pass(2);
+    w.pod("c", app("trade"), json!({"knarr.dev/host": "Exclusive"}), json!({"cpu": "1"}));
+    w.run();
+    said(&w, "c", expect!["0/2 nodes are available: 1 node(s) had pods of other applications, 1 node(s) were exclusive to another application. preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod."]);
+}
+
+#[test]
+fn a_pod_without_words_in_a_cluster_without_these_objects_is_asked_about_by_nobody() {
+    let plain = json!({"metadata": {"namespace": "d", "name": "p", "uid": "p"},
+        "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}]}});
+    let pod: api_core::Pod = serde_json::from_value(plain).unwrap();
+    let settings = sched_classes::Settings::default();
+    assert_eq!(settings.words_of(&pod), None);
+    let classes = sched_classes::Classes::new(&settings);
+    let fact = sched_core::Interner::default().project(&pod);
+    assert!(classes.extras().iter().all(|extra| !extra.concerns(&fact)));
+}
