@@ -158,7 +158,7 @@ impl<'a> Walker<'a> {
     /// The set with every named field of a struct above a member made a member too; map keys and list items stay.
     pub(crate) fn widen(&self, set: &FieldSet) -> FieldSet {
         let named = |ty: Ty, e: &PathElement| match e {
-            PathElement::Field(name) => self.fields(ty).is_some_and(|f| f.fields.contains_key(&**name)),
+            PathElement::Field(name) => self.fields(ty).is_some_and(|f| f.fields.contains_key(name)),
             _ => false,
         };
         let next = |ty: Ty, e: &PathElement| match e {
