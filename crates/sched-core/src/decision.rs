@@ -41,8 +41,21 @@ pub struct Refusal {
     pub groups: Vec<Rejected>,
     /// The pod may not preempt.
     pub never_preempts: bool,
+    /// What came of the attempt to make room by sending others away; nothing when it was not made.
+    pub preempting: Option<Preempting>,
     /// Changes after which another look is worth while.
     pub wake: Hints,
+}
+
+/// What came of the attempt to make room for a refused pod by sending others away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Preempting {
+    /// Room is being made, or the question does not arise: nothing is said of it.
+    Silent,
+    /// It was not made; why, as a sentence.
+    Not(Reason),
+    /// It would help nowhere: number of nodes by reason.
+    Futile(BTreeMap<Reason, usize>),
 }
 
 /// Nodes that one rule refused for the same reasons.
@@ -159,8 +172,17 @@ impl Hints {
     /// A namespace's labels changed.
     pub const NAMESPACE: Hints = Hints(1 << 7);
 
+    /// A claim of storage came or changed.
+    pub const CLAIM: Hints = Hints(1 << 8);
+    /// A volume came or changed.
+    pub const VOLUME: Hints = Hints(1 << 9);
+    /// A class of storage came or changed.
+    pub const CLASS: Hints = Hints(1 << 10);
+    /// A node's limits of volumes changed.
+    pub const LIMITS: Hints = Hints(1 << 11);
+
     /// How many kinds there are.
-    pub(crate) const KINDS: usize = 8;
+    pub(crate) const KINDS: usize = 12;
 
     /// The numbers of the kinds in the set.
     pub(crate) fn each(self) -> impl Iterator<Item = usize> {
@@ -202,17 +224,22 @@ impl fmt::Debug for Hints {
             "PodAdded",
             "PodChanged",
             "Namespace",
+            "Claim",
+            "Volume",
+            "Class",
+            "Limits",
         ];
         let set = self.each().map(|i| NAMES[i]);
         f.debug_set().entries(set).finish()
     }
 }
 
-const NOT_HELPFUL: Reason = Reason::Fixed("Preemption is not helpful for scheduling");
-const NO_VICTIMS: Reason = Reason::Fixed("No preemption victims found for incoming pod");
-/// Upstream would try to preempt here; this scheduler does not yet, and says so.
-const NOT_TRIED: Reason =
-    Reason::Fixed("node(s) with lower-priority pods, which this scheduler does not preempt");
+/// Said of nodes on which taking pods off changes nothing.
+pub const NOT_HELPFUL: Reason = Reason::Fixed("Preemption is not helpful for scheduling");
+/// Said of nodes without any pod of lower priority.
+pub const NO_VICTIMS: Reason = Reason::Fixed("No preemption victims found for incoming pod");
+/// Said where nobody has looked whether preemption helps: the decision alone does not.
+const NOT_TRIED: Reason = Reason::Fixed("node(s) with lower-priority pods, which nobody tried to preempt");
 
 impl Refusal {
     /// Number of nodes per reason. A node can have several.
@@ -226,7 +253,7 @@ impl Refusal {
         counts
     }
 
-    /// Number of nodes per reason why preemption does not help.
+    /// Number of nodes per reason why preemption does not help, as far as the decision alone tells.
     pub fn preemption(&self) -> BTreeMap<Reason, usize> {
         let mut counts = BTreeMap::new();
         let mut add = |reason, nodes| {
@@ -266,11 +293,20 @@ impl Refusal {
             Some(reason) => out.push_str(&format!(" {}.", reason.as_str())),
             None => out.push_str(&counted(&self.reasons())),
         }
-        if self.never_preempts {
-            out.push_str(" preemption: not eligible due to preemptionPolicy=Never.");
-        } else {
-            out.push_str(&format!(" preemption: 0/{} nodes are available:", self.nodes));
-            out.push_str(&counted(&self.preemption()));
+        match &self.preempting {
+            _ if self.never_preempts => {
+                out.push_str(" preemption: not eligible due to preemptionPolicy=Never.");
+            }
+            Some(Preempting::Silent) => {}
+            Some(Preempting::Not(why)) => out.push_str(&format!(" preemption: {}", why.as_str())),
+            Some(Preempting::Futile(reasons)) => {
+                out.push_str(&format!(" preemption: 0/{} nodes are available:", self.nodes));
+                out.push_str(&counted(reasons));
+            }
+            None => {
+                out.push_str(&format!(" preemption: 0/{} nodes are available:", self.nodes));
+                out.push_str(&counted(&self.preemption()));
+            }
         }
         out
     }

@@ -39,6 +39,12 @@ pub struct Demand {
     pub priority: i32,
     /// Whether it may preempt others.
     pub preempts: bool,
+    /// Images its containers run and its volumes are, each as often as it is named.
+    #[serde(default)]
+    pub images: Box<[Arc<str>]>,
+    /// How many containers it has, those that come first included.
+    #[serde(default)]
+    pub containers: usize,
 }
 
 /// A term of node affinity: all requirements must hold; an empty term matches nothing.

@@ -7,6 +7,7 @@ use api_core::Node;
 use serde::{Deserialize, Serialize};
 
 use crate::amounts::quantity;
+use crate::images::{ImageFact, images_of};
 use crate::tally::{KinId, LoadId};
 use crate::{Amounts, HostPort, PodFact};
 
@@ -25,6 +26,9 @@ pub struct NodeFact {
     pub allocatable: Amounts,
     /// How many pods it takes.
     pub pods_max: i64,
+    /// Images it holds, each by all its names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<ImageFact>,
 }
 
 /// A taint.
@@ -89,6 +93,7 @@ impl NodeFact {
             unschedulable: node.spec.unschedulable,
             allocatable: Amounts::read(&node.status.allocatable),
             pods_max: node.status.allocatable.get("pods").and_then(quantity).map_or(0, |q| q.units()),
+            images: images_of(&node.status.images),
         }
     }
 }

@@ -10,6 +10,7 @@ use api_core::{
 use api_meta::{LabelSelector, MatchExpression, Requirement, Selector};
 use serde_json::Value;
 
+use crate::images::normalized;
 use crate::{
     Amounts, Clause, Demand, HostPort, Namespaces, NodeTerm, Policy, PreferredTerm, Spread, TaintEffect,
     Term, Tolerance, Unsatisfiable,
@@ -36,6 +37,8 @@ impl Demand {
             spread: spec.topology_spread_constraints.iter().map(|c| spread(pod, c)).collect(),
             priority: spec.priority.unwrap_or(0),
             preempts: spec.preemption_policy.as_deref() != Some("Never"),
+            images: images(pod),
+            containers: spec.containers.len() + spec.init_containers.len(),
             ..Demand::default()
         };
         if let Some(affinity) = &spec.affinity {
@@ -61,6 +64,12 @@ impl Demand {
             self.inclined.extend(preferred_terms(pod, apart, -1));
         }
     }
+}
+
+fn images(pod: &Pod) -> Box<[Arc<str>]> {
+    let containers = pod.spec.init_containers.iter().chain(&pod.spec.containers).map(|c| c.image.as_str());
+    let volumes = pod.spec.volumes.iter().filter_map(|v| v["image"]["reference"].as_str());
+    containers.chain(volumes).filter(|name| !name.is_empty()).map(normalized).collect()
 }
 
 /// What a container that requests nothing counts as.
@@ -178,7 +187,7 @@ fn host_port(p: &ContainerPort, host_network: bool) -> Option<HostPort> {
     Some(HostPort { port, protocol: or(&p.protocol, "TCP"), ip: or(&p.host_ip, "0.0.0.0") })
 }
 
-fn node_term(term: &NodeSelectorTerm) -> NodeTerm {
+pub(crate) fn node_term(term: &NodeSelectorTerm) -> NodeTerm {
     let read = |list: &[MatchExpression]| {
         list.iter().map(MatchExpression::requirement).collect::<Result<Vec<_>, _>>()
     };

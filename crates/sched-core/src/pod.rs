@@ -9,7 +9,7 @@ use api_meta::ObjectKey;
 use serde::{Deserialize, Serialize};
 use stdx::Time;
 
-use crate::Demand;
+use crate::{ClaimUse, Demand};
 
 /// What the scheduler keeps of a pod. Parts that pods of one template have in common are shared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,8 +26,12 @@ pub struct PodFact {
     pub kin: Arc<Kin>,
     /// Deletion has been asked for.
     pub terminating: bool,
-    /// Names of its scheduling gates.
-    pub gates: Box<[String]>,
+    /// Deletion has been asked for by a scheduler, for a more important pod.
+    #[serde(default)]
+    pub preempted: bool,
+    /// What few pods have, apart so that the many pay one word for it; nothing rather than all of it empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rare: Option<Box<Rare>>,
     /// Who schedules it.
     pub scheduler: Arc<str>,
     /// When it was created.
@@ -36,10 +40,41 @@ pub struct PodFact {
     pub demand: Arc<Demand>,
 }
 
+/// What few pods have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rare {
+    /// The node on which room is being made for it.
+    pub nominated: Option<Arc<str>>,
+    /// Claims of storage that it uses.
+    pub claims: Vec<ClaimUse>,
+    /// Names of its scheduling gates.
+    pub gates: Vec<String>,
+}
+
 impl PodFact {
+    /// The node on which room is being made for it.
+    pub fn nominated(&self) -> Option<&Arc<str>> {
+        self.rare.as_ref().and_then(|rare| rare.nominated.as_ref())
+    }
+
+    /// Claims of storage that it uses.
+    pub fn claims(&self) -> &[ClaimUse] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.claims)
+    }
+
+    /// Names of its scheduling gates.
+    pub fn gates(&self) -> &[String] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.gates)
+    }
+
     /// Namespace and name.
     pub fn key(&self) -> ObjectKey {
         ObjectKey::new(self.kin.namespace.clone(), self.name.to_string())
+    }
+
+    /// Namespaces and names of the claims it uses.
+    pub fn claim_keys(&self) -> impl Iterator<Item = ObjectKey> + '_ {
+        self.claims().iter().map(|claim| ObjectKey::new(self.kin.namespace.clone(), claim.name.to_string()))
     }
 }
 
@@ -127,6 +162,12 @@ impl Interner {
             labels: meta.labels.clone(),
             owner: meta.controller().map(|o| self.texts.get(o.uid.as_str())),
         };
+        let nominated = &pod.status.nominated_node_name;
+        let rare = Rare {
+            nominated: (!nominated.is_empty()).then(|| self.texts.get(nominated.as_str())),
+            claims: pod.spec.volumes.iter().filter_map(|v| claim_use(&meta.name, v)).collect(),
+            gates: pod.spec.scheduling_gates.iter().map(gate).collect(),
+        };
         PodFact {
             name: meta.name.as_str().into(),
             uid: meta.uid.as_str().into(),
@@ -134,7 +175,8 @@ impl Interner {
             node: (!pod.spec.node_name.is_empty()).then(|| self.texts.get(pod.spec.node_name.as_str())),
             kin: self.kins.get(kin),
             terminating: meta.is_terminating(),
-            gates: pod.spec.scheduling_gates.iter().map(gate).collect(),
+            preempted: meta.is_terminating() && is_preempted(pod),
+            rare: (rare != Rare::default()).then(|| Box::new(rare)),
             scheduler: self.texts.get(match pod.spec.scheduler_name.as_str() {
                 "" => "default-scheduler",
                 name => name,
@@ -143,6 +185,20 @@ impl Interner {
             demand: self.demands.get(Demand::of(pod)),
         }
     }
+}
+
+/// The claim behind a volume: the one it names, or the one that is made for the pod.
+fn claim_use(pod: &str, volume: &serde_json::Value) -> Option<ClaimUse> {
+    if let Some(name) = volume["persistentVolumeClaim"]["claimName"].as_str() {
+        return Some(ClaimUse { name: name.into(), is_ephemeral: false });
+    }
+    let name = volume.get("ephemeral").filter(|e| !e.is_null()).and(volume["name"].as_str())?;
+    Some(ClaimUse { name: format!("{pod}-{name}").into(), is_ephemeral: true })
+}
+
+fn is_preempted(pod: &Pod) -> bool {
+    let condition = pod.condition("DisruptionTarget");
+    condition.is_some_and(|c| c.status == "True" && c.reason == "PreemptionByScheduler")
 }
 
 #[cfg(test)]

@@ -90,7 +90,7 @@ impl Queue {
         let uid = pod.uid.clone();
         let Some(old) = self.pods.get_mut(&uid) else {
             self.arrivals += 1;
-            let place = if pod.gates.is_empty() { Place::Ready } else { Place::Gated };
+            let place = if pod.gates().is_empty() { Place::Ready } else { Place::Gated };
             let waiting = Waiting {
                 pod,
                 since: now,
@@ -104,14 +104,14 @@ impl Queue {
             self.enlist(&uid);
             return;
         };
-        let moved = old.pod.demand != pod.demand || old.pod.kin != pod.kin || old.pod.gates != pod.gates;
+        let moved = old.pod.demand != pod.demand || old.pod.kin != pod.kin || old.pod.gates() != pod.gates();
         if !moved || old.place == Place::InFlight {
             old.pod = pod;
             return;
         }
         self.delist(&uid);
         if let Some(waiting) = self.pods.get_mut(&uid) {
-            waiting.place = if pod.gates.is_empty() { Place::Ready } else { Place::Gated };
+            waiting.place = if pod.gates().is_empty() { Place::Ready } else { Place::Gated };
             waiting.pod = pod;
         }
         self.enlist(&uid);
@@ -133,6 +133,11 @@ impl Queue {
         self.pods.contains_key(uid)
     }
 
+    /// The pod as last heard of.
+    pub fn pod(&self, uid: &str) -> Option<&Arc<PodFact>> {
+        self.pods.get(uid).map(|w| &w.pod)
+    }
+
     /// The next pod to try.
     pub fn pop(&mut self, now: Time) -> Option<Popped> {
         self.end_pauses(now);
@@ -145,10 +150,15 @@ impl Queue {
 
     /// Puts a popped pod aside until one of `wake` happens.
     pub fn refuse(&mut self, uid: &str, wake: Hints, now: Time) {
+        self.refuse_until(uid, wake, now + REFUSED_MAX, now);
+    }
+
+    /// As [`refuse`](Queue::refuse); tried again at `until` even if nothing happens.
+    pub fn refuse_until(&mut self, uid: &str, wake: Hints, until: Time, now: Time) {
         let Some(waiting) = self.in_flight(uid) else { return };
         waiting.pause_ends = now + pause(waiting.attempts);
         waiting.wake = wake;
-        waiting.place = Place::Refused(now + REFUSED_MAX);
+        waiting.place = Place::Refused(until.min(now + REFUSED_MAX));
         self.enlist(uid);
     }
 
@@ -273,7 +283,7 @@ fn pause(attempts: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Demand, Interner};
+    use crate::{Demand, Interner, Rare};
 
     fn pod(name: &str, priority: i32) -> Arc<PodFact> {
         let json =
@@ -324,6 +334,20 @@ mod tests {
     }
 
     #[test]
+    fn an_activated_pod_is_tried_when_its_pause_is_over_and_one_to_be_asked_again_at_its_time() {
+        let mut q = Queue::new();
+        for name in ["a", "b"] {
+            q.put(pod(name, 0), at(0));
+            pop(&mut q, 0);
+        }
+        q.refuse("a", Hints::NONE, at(0));
+        q.refuse_until("b", Hints::NONE, at(30), at(0));
+        q.activate("a", at(0));
+        assert_eq!((pop(&mut q, 0), pop(&mut q, 1).as_deref()), (None, Some("a")));
+        assert_eq!((pop(&mut q, 29), pop(&mut q, 30).as_deref()), (None, Some("b")));
+    }
+
+    #[test]
     fn pauses_double_up_to_ten_seconds() {
         let secs: Vec<u64> = (1..=6).map(|n| pause(n).as_secs()).collect();
         assert_eq!(secs, [1, 2, 4, 8, 10, 10]);
@@ -333,10 +357,10 @@ mod tests {
     fn gates_hold_a_pod_until_they_are_lifted() {
         let mut q = Queue::new();
         let mut gated = (*pod("a", 0)).clone();
-        gated.gates = vec!["wait".into()].into();
+        gated.rare = Some(Box::new(Rare { gates: vec!["wait".into()], ..Rare::default() }));
         q.put(Arc::new(gated.clone()), at(0));
         assert_eq!((pop(&mut q, 0), q.counts().gated), (None, 1));
-        gated.gates = Box::default();
+        gated.rare = None;
         q.put(Arc::new(gated), at(1));
         assert_eq!(pop(&mut q, 1).as_deref(), Some("a"));
     }

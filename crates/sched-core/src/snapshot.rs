@@ -3,11 +3,17 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
+use api_meta::ObjectKey;
+
 use crate::column::{Column, ColumnId, Columns, Topology};
 use crate::fence::{Fence, FenceId, Fences, Marks};
+use crate::images::Images;
 use crate::journal::{Entry, Journal};
 use crate::tally::{Ground, Group, KinId, Tallies, Tally, TallyId, TallyKey, Whose};
-use crate::{Bits, Hints, Kin, NodeFact, NodeInfo, Placed, PodFact, Room};
+use crate::{
+    Bits, ClaimFact, ClassFact, Hints, Kin, LimitsFact, NodeFact, NodeInfo, Placed, PodFact, Room,
+    VolumeFact, VolumePlan, Volumes,
+};
 
 /// Number of a node within a snapshot; reused after the node has gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +59,8 @@ pub struct Snapshot {
     ranks: Option<Vec<u32>>,
     pods: HashMap<Arc<str>, Held>,
     namespaces: NamespaceLabels,
+    volumes: Volumes,
+    images: Images,
     columns: Columns,
     fences: Fences,
     tallies: Tallies,
@@ -251,10 +259,21 @@ impl Snapshot {
     }
 
     /// Takes in a node's object. Says what kind of change it was.
-    pub fn set_node(&mut self, fact: NodeFact) -> Hints {
+    pub fn set_node(&mut self, mut fact: NodeFact) -> Hints {
         let slot = self.slot_for(&fact.name);
+        let other_images = self.nodes[slot.index()].fact.images != fact.images;
+        if other_images {
+            let before = std::mem::take(&mut self.nodes[slot.index()].fact.images);
+            self.images.follow(slot, &before, &mut fact);
+            // Images only score: whoever was refused is so still, and what is worked out of the node's other parts stands.
+            self.nodes[slot.index()].fact.images = fact.images.clone();
+            self.generation += 1;
+        }
         let node = &self.nodes[slot.index()];
         if node.known && node.fact == fact {
+            if other_images {
+                self.journal.note(|| Entry::Node(fact));
+            }
             return Hints::NONE;
         }
         let hints = if node.known { difference(&node.fact, &fact) } else { Hints::NODE_ADDED };
@@ -273,8 +292,10 @@ impl Snapshot {
         if node.known {
             self.known_count -= 1;
         }
-        let fact = NodeFact { name: node.fact.name.clone(), ..NodeFact::default() };
+        let mut fact = NodeFact { name: node.fact.name.clone(), ..NodeFact::default() };
         self.journal.note(|| Entry::NodeGone(fact.name.clone()));
+        let before = std::mem::take(&mut self.nodes[slot.index()].fact.images);
+        self.images.follow(slot, &before, &mut fact);
         self.replace_object(slot, fact, false);
         self.free_if_empty(slot);
     }
@@ -345,6 +366,7 @@ impl Snapshot {
         let pod = self.nodes[slot.index()].take(uid).expect("a held pod is on the node of its slot");
         let ground = Ground { columns: &self.columns, fences: &self.fences, namespaces: &self.namespaces };
         self.tallies.count(pod.kin, pod.load, slot, false, &ground);
+        pod.fact.claim_keys().for_each(|key| self.volumes.leave_claim(&key));
         self.changed(slot, false);
         self.free_if_empty(slot);
         true
@@ -362,6 +384,90 @@ impl Snapshot {
     /// Puts a lifted pod back as it was.
     pub fn restore(&mut self, lifted: Lifted) {
         self.insert(lifted.pod, &lifted.node, lifted.assumed);
+    }
+
+    /// Puts a pod on a node for a while, to see what would be with it; [`lift`](Snapshot::lift) takes it off again. To whoever
+    /// waits nothing has happened.
+    pub fn lay(&mut self, pod: Arc<PodFact>, node: &Arc<str>) {
+        self.insert(pod, node, true);
+    }
+
+    /// Claims and volumes, and who uses them.
+    pub fn volumes(&self) -> &Volumes {
+        &self.volumes
+    }
+
+    /// Which nodes have which images.
+    pub fn images(&self) -> &Images {
+        &self.images
+    }
+
+    /// Takes in a claim.
+    pub fn set_claim(&mut self, fact: ClaimFact) -> Hints {
+        let changed = self.volumes.set_claim(fact);
+        self.note_if(changed, Hints::CLAIM)
+    }
+
+    /// Forgets a claim.
+    pub fn drop_claim(&mut self, key: &ObjectKey) {
+        self.volumes.drop_claim(key);
+        self.generation += 1;
+    }
+
+    /// Takes in a volume.
+    pub fn set_volume(&mut self, fact: VolumeFact) -> Hints {
+        let changed = self.volumes.set_volume(fact);
+        self.note_if(changed, Hints::VOLUME)
+    }
+
+    /// Forgets a volume.
+    pub fn drop_volume(&mut self, name: &str) {
+        self.volumes.drop_volume(name);
+        self.generation += 1;
+    }
+
+    /// Takes in a class of storage.
+    pub fn set_class(&mut self, fact: ClassFact) -> Hints {
+        let changed = self.volumes.set_class(fact);
+        self.note_if(changed, Hints::CLASS)
+    }
+
+    /// Forgets a class of storage.
+    pub fn drop_class(&mut self, name: &str) {
+        self.volumes.drop_class(name);
+        self.generation += 1;
+    }
+
+    /// Takes in the limits of a node.
+    pub fn set_limits(&mut self, fact: LimitsFact) -> Hints {
+        let changed = self.volumes.set_limits(fact);
+        self.note_if(changed, Hints::LIMITS)
+    }
+
+    /// Forgets the limits of a node: then it has none, which may help.
+    pub fn drop_limits(&mut self, node: &str) -> Hints {
+        self.volumes.drop_limits(node);
+        self.note_if(true, Hints::LIMITS)
+    }
+
+    /// Counts volumes as set aside, and claims as being provided for, before the API server has confirmed it.
+    pub fn assume_volumes(&mut self, plan: &VolumePlan) {
+        self.volumes.assume(plan);
+        self.generation += 1;
+    }
+
+    /// Takes that back. Once the mirrors show it, nothing is lost by it.
+    pub fn revert_volumes(&mut self, plan: &VolumePlan) {
+        self.volumes.revert(plan);
+        self.generation += 1;
+    }
+
+    fn note_if(&mut self, changed: bool, hints: Hints) -> Hints {
+        if !changed {
+            return Hints::NONE;
+        }
+        self.generation += 1;
+        self.note(hints)
     }
 
     /// Takes in a namespace's labels.
@@ -466,6 +572,7 @@ impl Snapshot {
             ground.columns.find(&topology).expect("added above")
         });
         self.tallies.count(kin, load, slot, true, &ground);
+        pod.claim_keys().for_each(|key| self.volumes.use_claim(key));
         self.pods.insert(pod.uid.clone(), Held::new(slot, assumed));
         self.nodes[slot.index()].put(Placed { fact: pod, kin, load });
         self.changed(slot, false);

@@ -19,7 +19,8 @@ use crate::{Clause, Demand, Kin, NamespaceLabels, PodFact, Slot, Term};
 pub enum Group {
     /// Pods of one controller that are not terminating.
     Owner(Arc<str>),
-    /// Pods of a clause that are not terminating.
+    /// Pods of a clause that are not terminating. With a selector that asks for nothing no pod is counted, though it matches all:
+    /// so it is in kube-scheduler.
     Living(Clause),
     /// Pods that match all clauses, terminating ones included.
     All(Vec<Clause>),
@@ -36,7 +37,10 @@ impl Group {
         let matches = |c: &Clause| c.matches(&kin.namespace, &kin.labels, namespaces);
         match self {
             Group::Owner(uid) => !terminating && kin.owner.as_ref() == Some(uid),
-            Group::Living(clause) => !terminating && matches(clause),
+            Group::Living(clause) => {
+                let asks = clause.selector.as_ref().is_some_and(|s| !s.is_empty());
+                !terminating && asks && matches(clause)
+            }
             Group::All(clauses) => clauses.iter().all(matches),
         }
     }

@@ -56,7 +56,7 @@ pub enum ConfigError {
 
 const VERSION: &str = "kubescheduler.config.k8s.io/v1";
 /// The plugins of upstream's default profile that are here.
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 18] = [
     "SchedulingGates",
     "PrioritySort",
     "NodeUnschedulable",
@@ -65,9 +65,14 @@ const KNOWN: [&str; 13] = [
     "NodeAffinity",
     "NodePorts",
     "NodeResourcesFit",
+    "VolumeRestrictions",
+    "NodeVolumeLimits",
+    "VolumeBinding",
+    "VolumeZone",
     "PodTopologySpread",
     "InterPodAffinity",
     "NodeResourcesBalancedAllocation",
+    "ImageLocality",
     "DefaultPreemption",
     "DefaultBinder",
 ];
@@ -181,6 +186,7 @@ fn weight_of<'a>(weights: &'a mut Weights, name: &str) -> Option<&'a mut i64> {
         "InterPodAffinity" => &mut weights.inter_pod_affinity,
         "NodeResourcesFit" => &mut weights.resources_fit,
         "NodeResourcesBalancedAllocation" => &mut weights.balanced_allocation,
+        "ImageLocality" => &mut weights.image_locality,
         _ => return None,
     })
 }
@@ -212,6 +218,7 @@ fn read_args(config: &Value, at: &str, rules: &mut Rules) -> Result<(), ConfigEr
         }
         "NodeResourcesBalancedAllocation" => usual_resources(&args["resources"], &format!("{at}.resources"))?,
         "NodeAffinity" => usual("addedAffinity", &[])?,
+        "VolumeBinding" => usual("bindTimeoutSeconds", &[600.into()])?,
         // How many nodes upstream looks at before it stops; here all that matter are looked at in order.
         "DefaultPreemption" => {}
         other => return Err(unsupported(&at, other)),

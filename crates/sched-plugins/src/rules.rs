@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{Engine, Plain};
 
 pub(crate) const HOSTNAME: &str = "kubernetes.io/hostname";
-/// Greatest sum of all weights; kube-scheduler's are 11 together.
+/// Greatest sum of all weights; kube-scheduler's are 12 together.
 const WEIGHTS_MAX: i64 = 80;
 const ZONE: &str = "topology.kubernetes.io/zone";
 
@@ -33,6 +33,8 @@ pub struct Weights {
     pub resources_fit: i64,
     /// CPU and memory in balance.
     pub balanced_allocation: i64,
+    /// Images that are there already.
+    pub image_locality: i64,
 }
 
 impl Weights {
@@ -45,6 +47,7 @@ impl Weights {
             inter_pod_affinity: 2,
             resources_fit: 1,
             balanced_allocation: 1,
+            image_locality: 1,
         }
     }
 
@@ -57,6 +60,7 @@ impl Weights {
             self.inter_pod_affinity,
             self.resources_fit,
             self.balanced_allocation,
+            self.image_locality,
         ];
         all.iter().all(|w| (0..=WEIGHTS_MAX).contains(w)) && all.iter().sum::<i64>() <= WEIGHTS_MAX
     }
@@ -70,6 +74,7 @@ impl Weights {
             inter_pod_affinity: 0,
             resources_fit: 0,
             balanced_allocation: 0,
+            image_locality: 0,
         }
     }
 }

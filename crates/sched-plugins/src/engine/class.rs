@@ -3,16 +3,17 @@
 //! A class keeps, for every node, what that node alone means to it: one number, zero when the node does not do. When a pod
 //! of the class comes, the class follows the nodes that changed since the last one; the others are not looked at again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api_meta::Requirement;
 use sched_core::{
-    ColumnId, Demand, Fence, FenceId, Group, Kin, KinId, NodeTerm, PodFact, Policy, Refusal, Room, Slot,
-    Snapshot, TaintEffect, TaintFact, TallyId, Topology, Unsatisfiable,
+    ColumnId, Demand, Fence, FenceId, Group, Kin, KinId, NodeTerm, PodFact, Policy, Reason, Refusal, Room,
+    Slot, Snapshot, TaintEffect, TaintFact, TallyId, Topology, Unsatisfiable,
 };
 
 use super::cell::Ask;
+use super::images::Liked;
 use crate::rules::{DefaultSpread, HOSTNAME, Rules};
 
 /// Pods with equal demand and kin.
@@ -32,6 +33,8 @@ pub(crate) struct Class {
     pub(crate) numbers: Option<Numbers>,
     /// The last refusal.
     pub(crate) proof: Option<Proof>,
+    /// What images on nodes are worth to it, once any node told of images.
+    pub(crate) liked: Option<Liked>,
     /// When it was used last.
     pub(crate) used: u64,
     seen: u64,
@@ -44,6 +47,8 @@ pub(crate) struct Proof {
     pub(crate) generation: u64,
     /// Nodes were refused for what they are alone, all of them.
     pub(crate) is_local: bool,
+    /// Sending others away was found not to help either; why.
+    pub(crate) futile: Option<BTreeMap<Reason, usize>>,
 }
 
 /// What the snapshot keeps for the class.
@@ -95,6 +100,7 @@ impl Class {
             soft_taints: None,
             numbers: None,
             proof: None,
+            liked: None,
             used: 0,
             seen: u64::MAX,
         }
@@ -150,6 +156,20 @@ impl Class {
             soft_part(snapshot, &s.topology, Group::Living(s.pods.clone()), fence, s.max_skew)
         });
         (parts.collect(), true)
+    }
+
+    /// Takes in what changed of images; costs nothing while no node tells of any.
+    pub(crate) fn follow_images(&mut self, snapshot: &Snapshot) {
+        self.liked = if snapshot.images().is_empty() {
+            None
+        } else {
+            Some(Liked::follow(self.liked.take(), &self.demand, snapshot))
+        };
+    }
+
+    /// Whether the last refusal still stands, as far as can be said without a look.
+    pub(crate) fn is_proven(&self, snapshot: &Snapshot) -> bool {
+        self.proof.as_ref().is_some_and(|proof| proof.stands(snapshot))
     }
 
     /// Takes in what changed of nodes since the class was here last.

@@ -7,8 +7,10 @@ use sched_core::{
 };
 
 use super::Extra;
+use super::beside::Barred;
 use super::cell::{Against, Short};
 use super::class::{Class, shrugs_at_cordons};
+use super::volumes::{Upfront, Wanted};
 use super::wide::{Filter, Kind};
 
 /// What is against one node; cheap to compare, put into words once per group.
@@ -28,23 +30,33 @@ enum Cause<'a> {
 }
 
 /// Rules in the order in which they are asked, with what may help those they refuse.
-const RULES: [(&str, Hints); 7] = [
+const RULES: [(&str, Hints); 11] = [
     ("NodeUnschedulable", Hints::NODE_TAINTS),
     ("TaintToleration", Hints::NODE_TAINTS),
     ("NodeAffinity", Hints::NODE_LABELS),
     ("NodePorts", Hints::POD_REMOVED),
     ("NodeResourcesFit", FIT),
+    ("VolumeRestrictions", Hints::POD_REMOVED.with(Hints::CLAIM)),
+    ("NodeVolumeLimits", Hints::POD_REMOVED.with(Hints::CLAIM).with(Hints::LIMITS)),
+    ("VolumeBinding", PLACES.with(Hints::LIMITS)),
+    ("VolumeZone", PLACES),
     ("PodTopologySpread", SPREAD),
     ("InterPodAffinity", AFFINITY),
 ];
 const FIT: Hints = Hints::NODE_ROOM.with(Hints::POD_REMOVED).with(Hints::POD_CHANGED);
+const PLACES: Hints = Hints::CLAIM.with(Hints::VOLUME).with(Hints::CLASS).with(Hints::NODE_LABELS);
 const PODS: Hints =
     Hints::POD_ADDED.with(Hints::POD_REMOVED).with(Hints::POD_CHANGED).with(Hints::NODE_LABELS);
 const SPREAD: Hints = PODS.with(Hints::NODE_TAINTS);
 const AFFINITY: Hints = PODS.with(Hints::NAMESPACE);
 
 /// The rule from which on verdicts depend on more than the node itself.
-const FIRST_WIDE: usize = 5;
+const FIRST_WIDE: usize = 9;
+/// Rules about storage.
+pub(crate) const VOLUME_RESTRICTIONS: usize = 5;
+pub(crate) const NODE_VOLUME_LIMITS: usize = 6;
+pub(crate) const VOLUME_BINDING: usize = 7;
+pub(crate) const VOLUME_ZONE: usize = 8;
 /// NodeAffinity, which also speaks for nodes that are not named.
 const NODE_AFFINITY: usize = 2;
 
@@ -57,7 +69,7 @@ impl Cause<'_> {
             Cause::Ports => 3,
             Cause::Room(_) => 4,
             Cause::Uneven | Cause::Unlabelled => FIRST_WIDE,
-            Cause::Near | Cause::Apart | Cause::Against => 6,
+            Cause::Near | Cause::Apart | Cause::Against => FIRST_WIDE + 1,
         }
     }
 
@@ -93,6 +105,10 @@ pub(crate) struct Inquiry<'a> {
     pub(crate) filters: &'a [Filter<'a>],
     pub(crate) extras: &'a [&'a dyn Extra],
     pub(crate) pod: &'a PodFact,
+    /// What is against nodes beside those who wait for them.
+    pub(crate) barred: &'a Barred,
+    /// What the pod wants of storage.
+    pub(crate) wanted: Option<&'a Wanted<'a>>,
 }
 
 /// A refusal, and whether it rests on rules that look at single nodes only.
@@ -112,6 +128,13 @@ impl Inquiry<'_> {
         let mut groups = Groups::new();
         let mut last = 0;
         for (slot, node) in self.snapshot.nodes() {
+            // What is against a node for such reasons is not alike among neighbours.
+            if self.wanted.is_some() || self.barred.contains_key(&slot) {
+                if let Some((rule, words)) = self.verdict(slot) {
+                    self.count(rule, words, node, &mut groups);
+                }
+                continue;
+            }
             let Some(cause) = self.against(slot, node, shrugs) else {
                 self.ask_extras(slot, node, &mut groups);
                 continue;
@@ -134,15 +157,27 @@ impl Inquiry<'_> {
         self.found(groups)
     }
 
-    /// Nodes that taking pods of lower priority off could open: none of them is refused for what the pods there cannot change.
+    /// Nodes that taking pods off could open: none of them is refused for what the pods there cannot change.
     pub(crate) fn openable(&self) -> Vec<Slot> {
-        let shrugs = shrugs_at_cordons(&self.class.demand);
-        let nodes = self.snapshot.nodes().filter(|(_, n)| n.has_lower_priority(self.class.demand.priority));
-        let openable = nodes.filter(|(slot, node)| match self.against(*slot, node, shrugs) {
-            Some(cause) => cause.words(self.class).resolvable == Resolvable::ByRemovingPods,
-            None => false,
-        });
-        openable.map(|(slot, _)| slot).collect()
+        let opens = |slot: &Slot| {
+            self.verdict(*slot).is_some_and(|(_, words)| words.resolvable == Resolvable::ByRemovingPods)
+        };
+        self.snapshot.nodes().map(|(slot, _)| slot).filter(opens).collect()
+    }
+
+    /// What is against one node: the number of the rule and its words; nothing when it does.
+    pub(crate) fn verdict(&self, slot: Slot) -> Option<(usize, Rejection)> {
+        if let Some(against) = self.barred.get(&slot) {
+            return Some(against.clone());
+        }
+        let node = self.snapshot.node(slot);
+        let cause = self.against(slot, node, shrugs_at_cordons(&self.class.demand));
+        let cause = cause.map(|cause| (cause.rule(), cause.words(self.class)));
+        if cause.as_ref().is_some_and(|(rule, _)| *rule < FIRST_WIDE) {
+            return cause;
+        }
+        let storage = self.wanted.and_then(|wanted| wanted.against(node));
+        storage.or(cause).or_else(|| self.extra_against(slot, node))
     }
 
     fn against<'b>(&'b self, slot: Slot, node: &'b NodeInfo, shrugs: bool) -> Option<Cause<'b>> {
@@ -177,13 +212,20 @@ impl Inquiry<'_> {
     }
 
     fn ask_extras(&self, slot: Slot, node: &NodeInfo, groups: &mut Groups) {
-        let verdicts = self.extras.iter().enumerate();
-        let found = verdicts.filter_map(|(i, e)| Some((i, e.check(self.pod, slot, node)?))).next();
-        if let Some((i, rejection)) = found {
-            let outranked = rejection.resolvable == Resolvable::ByRemovingPods
-                && node.has_lower_priority(self.class.demand.priority);
-            add(groups, RULES.len() + i, rejection, (1, usize::from(outranked)));
+        if let Some((rule, words)) = self.extra_against(slot, node) {
+            self.count(rule, words, node, groups);
         }
+    }
+
+    fn extra_against(&self, slot: Slot, node: &NodeInfo) -> Option<(usize, Rejection)> {
+        let verdicts = self.extras.iter().enumerate();
+        verdicts.filter_map(|(i, e)| Some((RULES.len() + i, e.check(self.pod, slot, node)?))).next()
+    }
+
+    fn count(&self, rule: usize, words: Rejection, node: &NodeInfo, groups: &mut Groups) {
+        let outranked = words.resolvable == Resolvable::ByRemovingPods
+            && node.has_lower_priority(self.class.demand.priority);
+        add(groups, rule, words, (1, usize::from(outranked)));
     }
 
     fn found(&self, groups: Groups) -> Found {
@@ -219,8 +261,14 @@ pub(crate) fn refused(snapshot: &Snapshot, pod: &PodFact) -> Refusal {
         upfront: None,
         groups: Vec::new(),
         never_preempts: !pod.demand.preempts,
+        preempting: None,
         wake: Hints::NODE_ADDED,
     }
+}
+
+/// Storage is against all nodes at once.
+pub(crate) fn upfront(snapshot: &Snapshot, pod: &PodFact, (rule, reason): Upfront) -> Refusal {
+    Refusal { upfront: Some(reason), wake: Hints::NODE_ADDED | RULES[rule].1, ..refused(snapshot, pod) }
 }
 
 /// The demand names nodes in ways that exclude each other.

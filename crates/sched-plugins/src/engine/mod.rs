@@ -13,29 +13,35 @@
 //! Every node takes part in every decision: cells are exact, so the choice is the exact maximum. [`Plain`](crate::Plain) gives
 //! the same decisions slowly.
 
+mod beside;
 mod cell;
 mod choose;
 mod class;
 mod explain;
 mod extra;
+mod images;
 mod preempt;
 mod rate;
 mod row;
 mod spread;
+mod volumes;
 mod wide;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sched_core::{Decision, Placement, PodFact, Slot, Snapshot};
+use sched_core::{Decision, Nominations, Placement, PodFact, Slot, Snapshot};
 
 use crate::{Plain, Rules};
+use beside::Barred;
 use class::{Class, Proof};
-use explain::{Inquiry, conflicting, refused};
+use explain::{Inquiry, conflicting, refused, upfront};
 pub use extra::Extra;
-pub use preempt::{Budget, Preemption};
+pub use preempt::{Budget, Futile, Preemption};
 use rate::Rating;
 use row::Row;
+use volumes::Wanted;
+pub use volumes::volume_plan;
 use wide::{Filter, Pulls};
 
 /// Greatest number of classes that are kept; beyond it the longest unused is dropped and founded anew when it is needed.
@@ -73,6 +79,19 @@ impl Engine {
 
     /// As [`decide`](Engine::decide), with more rules beside the built-in ones.
     pub fn decide_with(&mut self, snapshot: &mut Snapshot, pod: &PodFact, extras: &[&dyn Extra]) -> Decision {
+        self.decide_beside(snapshot, pod, extras, &Nominations::none())
+    }
+
+    /// As [`decide_with`](Engine::decide_with), with pods that wait for room. A node does only if it does both with and without
+    /// those of at least the pod's priority that wait for it; and the node that the pod itself waits for is taken at once when
+    /// it does, whatever the others score. Both are kube-scheduler's ways.
+    pub fn decide_beside(
+        &mut self,
+        snapshot: &mut Snapshot,
+        pod: &PodFact,
+        extras: &[&dyn Extra],
+        beside: &Nominations,
+    ) -> Decision {
         if snapshot.is_empty() {
             return Decision::Refused(refused(snapshot, pod));
         }
@@ -80,12 +99,19 @@ impl Engine {
         if pod.node.is_some() {
             return self.plain.decide(snapshot, pod);
         }
+        let own = beside.node_of(&pod.uid).cloned();
         snapshot.tidy();
         snapshot.ranks();
         let extras: Vec<&dyn Extra> = extras.iter().copied().filter(|e| e.concerns(pod)).collect();
         let mut class = self.classify(snapshot, pod);
         snapshot.settle();
-        let decision = self.look(snapshot, pod, &mut class, &extras);
+        let barred = if beside.is_empty() || (extras.is_empty() && class.is_proven(snapshot)) {
+            Barred::new()
+        } else {
+            beside::barred(snapshot, pod, &mut class, &extras, beside)
+        };
+        let own = own.and_then(|node| snapshot.find(&node)).map(|(slot, _)| slot);
+        let decision = self.look(snapshot, pod, &mut class, &extras, (&barred, own));
         self.keep(pod, class);
         decision
     }
@@ -118,10 +144,15 @@ impl Engine {
         pod: &PodFact,
         class: &mut Class,
         extras: &[&dyn Extra],
+        (barred, own): (&Barred, Option<Slot>),
     ) -> Decision {
         if class.pinned.as_ref().is_some_and(|names| names.is_empty()) {
             return Decision::Refused(conflicting(snapshot, pod));
         }
+        let wanted = match Wanted::of(snapshot, pod) {
+            Ok(wanted) => wanted,
+            Err(against) => return Decision::Refused(upfront(snapshot, pod, against)),
+        };
         if extras.is_empty()
             && let Some(proof) = class.proof.as_ref().filter(|p| p.stands(snapshot))
         {
@@ -138,20 +169,32 @@ impl Engine {
             return Decision::Refused(proof.refusal.clone());
         }
         class.proof = None;
+        class.follow_images(snapshot);
         let filters = wide::filters(snapshot, class);
         let pulls = wide::pulls(snapshot, class);
-        if self.is_simple(class, &filters, &pulls) && extras.is_empty() {
+        let is_bare = extras.is_empty() && barred.is_empty() && wanted.is_none();
+        let beside = Beside { extras, barred, wanted: wanted.as_ref() };
+        if let Some(own) = own
+            && let Some(placement) = {
+                let pulls = wide::pulls(snapshot, class);
+                self.place(snapshot, pod, class, (&filters, pulls), beside, Some(own))
+            }
+        {
+            return Decision::Bind(placement);
+        }
+        if is_bare && self.is_simple(class, &filters, &pulls) {
             let ranks = snapshot.ranked().expect("asked for before the look");
             if let Some(slot) = choose::best_cell(&class.cells, snapshot.crowd(), ranks) {
                 return Decision::Bind(self.place_simply(snapshot, class, slot));
             }
-        } else if let Some(placement) = self.place(snapshot, pod, class, &filters, pulls, extras) {
+        } else if let Some(placement) = self.place(snapshot, pod, class, (&filters, pulls), beside, None) {
             return Decision::Bind(placement);
         }
-        let found = Inquiry { snapshot, class, filters: &filters, extras, pod }.explain();
-        if extras.is_empty() && class.pinned.is_none() {
+        let wanted = wanted.as_ref();
+        let found = Inquiry { snapshot, class, filters: &filters, extras, pod, barred, wanted }.explain();
+        if is_bare && class.pinned.is_none() {
             let (refusal, is_local) = (found.refusal.clone(), found.is_local);
-            class.proof = Some(Proof { refusal, generation: snapshot.generation(), is_local });
+            class.proof = Some(Proof { refusal, generation: snapshot.generation(), is_local, futile: None });
         }
         Decision::Refused(found.refusal)
     }
@@ -165,6 +208,7 @@ impl Engine {
             && numbers.soft.is_empty()
             && numbers.wishes.is_empty()
             && class.soft_taints.is_none()
+            && class.liked.as_ref().is_none_or(|liked| !liked.any)
     }
 
     fn place_simply(&self, snapshot: &Snapshot, class: &Class, slot: Slot) -> Placement {
@@ -192,7 +236,8 @@ impl Engine {
             scores.insert(at, ("NodeResourcesFit", class.ask.rate_fit(room)));
         }
         if balance {
-            scores.push(("NodeResourcesBalancedAllocation", class.ask.rate_balance(room)));
+            let at = scores.iter().position(|(rule, _)| *rule == "ImageLocality").unwrap_or(scores.len());
+            scores.insert(at, ("NodeResourcesBalancedAllocation", class.ask.rate_balance(room)));
         }
         Placement {
             node: snapshot.node(slot).fact.name.clone(),
@@ -208,9 +253,9 @@ impl Engine {
         snapshot: &Snapshot,
         pod: &PodFact,
         class: &Class,
-        filters: &[Filter<'_>],
-        pulls: Pulls<'_>,
-        extras: &[&dyn Extra],
+        (filters, pulls): (&[Filter<'_>], Pulls<'_>),
+        Beside { extras, barred, wanted }: Beside<'_>,
+        only: Option<Slot>,
     ) -> Option<Placement> {
         let row = &mut self.row;
         match &class.pinned {
@@ -221,6 +266,13 @@ impl Engine {
             }
         }
         row.narrow(filters);
+        barred.keys().for_each(|slot| row.take_out(*slot));
+        if let Some(only) = only {
+            row.keep_only(only);
+        }
+        if let Some(wanted) = wanted {
+            row.narrow_by(|slot| wanted.against(snapshot.node(slot)).is_none());
+        }
         extra::narrow(row, snapshot, pod, extras);
         let feasible = row.feasible();
         if feasible == 0 {
@@ -243,6 +295,14 @@ impl Engine {
     }
 }
 
+/// What one decision heeds beside the class's own rules.
+#[derive(Clone, Copy)]
+struct Beside<'a> {
+    extras: &'a [&'a dyn Extra],
+    barred: &'a Barred,
+    wanted: Option<&'a Wanted<'a>>,
+}
+
 /// Equal demands and kins are one value each, made by one interner: their addresses tell classes apart. A class holds both, so
 /// that no address is used again.
 fn address(pod: &PodFact) -> (usize, usize) {
@@ -251,7 +311,7 @@ fn address(pod: &PodFact) -> (usize, usize) {
 
 impl Proof {
     /// Nothing that could help has happened.
-    fn stands(&self, snapshot: &Snapshot) -> bool {
+    pub(crate) fn stands(&self, snapshot: &Snapshot) -> bool {
         let helps = self.refusal.wake;
         snapshot.objects() <= self.generation && !snapshot.happened_since(self.generation, helps)
     }
@@ -261,6 +321,7 @@ impl Proof {
         let stands = self.is_local && open == 0 && snapshot.objects() <= self.generation;
         if stands {
             self.generation = snapshot.generation();
+            self.futile = None;
         }
         stands
     }

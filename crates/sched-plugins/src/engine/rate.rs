@@ -27,6 +27,7 @@ impl<'a> Rating<'a> {
         parts.extend(self.wishes(row));
         parts.extend(self.spread(row));
         parts.extend(self.affinity(row, pulls));
+        parts.extend(self.images(row));
         parts
     }
 
@@ -91,6 +92,18 @@ impl<'a> Rating<'a> {
         let sameness = Sameness { base: base.map(|i| pulls[i].0), exceptions };
         let raw = move |at| pulls.iter().map(|(column, by_id)| by_id[id_of(column, at)]).sum::<i64>();
         Some(row.add(("InterPodAffinity", weight, Scale::Stretched), Box::new(raw), Some(sameness)))
+    }
+
+    fn images(&self, row: &mut Row) -> Option<Part<'a>> {
+        let (liked, weight) = (self.class.liked.as_ref().filter(|l| l.any)?, self.weights.image_locality);
+        if weight == 0 {
+            return None;
+        }
+        let scores = &liked.scores;
+        let raw = |at: usize| scores.get(at).copied().unwrap_or(0);
+        let liked = (0_u32..).zip(scores).filter(|(_, score)| **score != 0).map(|(at, _)| at);
+        let sameness = Sameness { base: None, exceptions: liked.collect() };
+        Some(row.add(("ImageLocality", weight, Scale::Plain), Box::new(raw), Some(sameness)))
     }
 }
 

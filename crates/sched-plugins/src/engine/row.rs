@@ -56,6 +56,8 @@ pub(crate) enum Scale {
     Reversed,
     /// The least becomes 0 and the greatest 100; all equal become 0.
     Stretched,
+    /// They are in range already.
+    Plain,
     /// "Higher is worse" from the least up; below zero stands for nodes that take no part, which get 0.
     Even,
 }
@@ -86,6 +88,7 @@ impl Normal {
     fn of(&self, raw: i64) -> i64 {
         let Normal { scale, min, max, .. } = *self;
         match scale {
+            Scale::Plain => raw,
             Scale::Proportional if max > 0 => SCORE_MAX * raw / max,
             Scale::Proportional => raw,
             Scale::Reversed if max > 0 => SCORE_MAX - SCORE_MAX * raw / max,
@@ -127,6 +130,22 @@ impl Row {
     /// Takes out a node.
     pub(crate) fn take_out(&mut self, slot: Slot) {
         self.cells[slot.index()] = 0;
+    }
+
+    /// Takes out the nodes that do not pass a question asked of each.
+    pub(crate) fn narrow_by(&mut self, does: impl Fn(Slot) -> bool) {
+        for (at, cell) in self.cells.iter_mut().enumerate().filter(|(_, cell)| **cell > 0) {
+            if !does(Slot::at(at)) {
+                *cell = 0;
+            }
+        }
+    }
+
+    /// Takes out all nodes but one.
+    pub(crate) fn keep_only(&mut self, slot: Slot) {
+        let kept = self.cells[slot.index()];
+        self.cells.iter_mut().for_each(|cell| *cell = 0);
+        self.cells[slot.index()] = kept;
     }
 
     /// The numbers by slot: the greater the better, zero for nodes that do not do.

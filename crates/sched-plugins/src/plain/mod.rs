@@ -5,6 +5,7 @@
 
 mod balanced;
 mod fit;
+mod images;
 mod node_affinity;
 mod node_name;
 mod normalize;
@@ -14,12 +15,13 @@ mod spread;
 mod survey;
 mod taints;
 mod unschedulable;
+mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use sched_core::{
-    Carried, Decision, Group, Hints, NodeInfo, Placement, PodFact, Reason, Refusal, Rejected, Rejection,
-    Resolvable, Slot, Snapshot,
+    Carried, Decision, Group, Hints, NodeInfo, Nominations, Placement, PodFact, Reason, Refusal, Rejected,
+    Rejection, Resolvable, Slot, Snapshot,
 };
 
 use crate::{Rules, Weights};
@@ -145,6 +147,12 @@ pub struct Plain {
 
 /// Nodes by what is against them: rule, reasons, whether removing pods could help.
 type Groups = BTreeMap<(usize, Rejection), (usize, usize)>;
+/// The nodes that the pod names, if it names any.
+type Named = Option<BTreeSet<String>>;
+/// The filters of rules, by number.
+type Checks<'a> = Vec<(usize, Check<'a>)>;
+/// What is against nodes beside those who wait for them.
+type Barred = BTreeMap<Slot, (usize, Rejection)>;
 
 impl Plain {
     /// The plain evaluation of these rules.
@@ -156,39 +164,100 @@ impl Plain {
             Box::new(node_affinity::NodeAffinity),
             Box::new(ports::NodePorts),
             Box::new(fit::NodeResourcesFit),
+            Box::new(volumes::VolumeRestrictions),
+            Box::new(volumes::NodeVolumeLimits),
+            Box::new(volumes::VolumeBinding),
+            Box::new(volumes::VolumeZone),
             Box::new(spread::PodTopologySpread::new(rules.default_spread.clone())),
             Box::new(pod_affinity::InterPodAffinity),
             Box::new(balanced::NodeResourcesBalancedAllocation),
+            Box::new(images::ImageLocality),
         ];
         Plain { plugins, weights: rules.weights.clone() }
     }
 
+    /// Decides where the pod goes, beside pods that wait for room; the snapshot is as before when this returns.
+    pub fn decide_beside(&self, snapshot: &mut Snapshot, pod: &PodFact, beside: &Nominations) -> Decision {
+        let mut barred = Barred::new();
+        for node in beside.nodes_ahead(pod).cloned().collect::<Vec<_>>() {
+            let ahead = beside.ahead(&node, pod);
+            let Some((slot, _)) = snapshot.find(&node) else { continue };
+            let ahead: Vec<_> = ahead.into_iter().filter(|p| snapshot.place_of(&p.uid).is_none()).collect();
+            ahead.iter().for_each(|p| snapshot.lay(p.clone(), &node));
+            let cycle = Cycle { snapshot, pod };
+            if let Ok((checks, only)) = self.checks(cycle)
+                && let Some(against) = self.against(&checks, only.as_ref(), slot, snapshot.node(slot))
+            {
+                barred.insert(slot, against);
+            }
+            ahead.iter().for_each(|p| drop(snapshot.lift(&p.uid)));
+        }
+        let own = beside.node_of(&pod.uid).and_then(|node| snapshot.find(node)).map(|(slot, _)| slot);
+        self.decide_apart(snapshot, pod, &barred, own)
+    }
+
     /// Decides where the pod goes.
     pub fn decide(&self, snapshot: &Snapshot, pod: &PodFact) -> Decision {
+        self.decide_apart(snapshot, pod, &Barred::new(), None)
+    }
+
+    fn decide_apart(
+        &self,
+        snapshot: &Snapshot,
+        pod: &PodFact,
+        barred: &Barred,
+        own: Option<Slot>,
+    ) -> Decision {
         let cycle = Cycle { snapshot, pod };
         if snapshot.is_empty() {
             return Decision::Refused(self.refusal(cycle, Groups::new(), None));
         }
+        let (checks, only) = match self.checks(cycle) {
+            Ok(found) => found,
+            Err((rule, rejection)) => {
+                let upfront = rejection.reasons.into_iter().next().map(|reason| (rule, reason));
+                return Decision::Refused(self.refusal(cycle, Groups::new(), upfront));
+            }
+        };
+        let mut groups = Groups::new();
+        let feasible = self.feasible(cycle, &checks, only.as_ref(), barred, &mut groups);
+        if feasible.is_empty() {
+            return Decision::Refused(self.refusal(cycle, groups, None));
+        }
+        match own.filter(|slot| feasible.contains(slot)) {
+            Some(own) => Decision::Bind(self.pick(cycle, &[own])),
+            None => Decision::Bind(self.pick(cycle, &feasible)),
+        }
+    }
+
+    /// The filters of all rules for this pod, and the nodes it names; or what is against all nodes at once.
+    fn checks<'a>(&'a self, cycle: Cycle<'a>) -> Result<(Checks<'a>, Named), (usize, Rejection)> {
         let (mut checks, mut only) = (Vec::new(), None::<BTreeSet<String>>);
         for (i, plugin) in self.plugins.iter().enumerate() {
             match plugin.filter(cycle) {
                 Begin::Skip => {}
-                Begin::Refuse(rejection) => {
-                    let reason = rejection.reasons.into_iter().next();
-                    return Decision::Refused(self.refusal(cycle, Groups::new(), reason));
-                }
+                Begin::Refuse(rejection) => return Err((i, rejection)),
                 Begin::Check { only: names, check } => {
                     only = only.or(names);
                     checks.push((i, check));
                 }
             }
         }
-        let mut groups = Groups::new();
-        let feasible = self.feasible(cycle, &checks, only.as_ref(), &mut groups);
-        if feasible.is_empty() {
-            return Decision::Refused(self.refusal(cycle, groups, None));
+        Ok((checks, only))
+    }
+
+    /// What is against one node: the number of the rule, and its words.
+    fn against(
+        &self,
+        checks: &[(usize, Check<'_>)],
+        only: Option<&BTreeSet<String>>,
+        slot: Slot,
+        node: &NodeInfo,
+    ) -> Option<(usize, Rejection)> {
+        if only.is_none_or(|names| names.contains(&*node.fact.name)) {
+            return checks.iter().find_map(|(i, check)| check(slot, node).map(|r| (*i, r)));
         }
-        Decision::Bind(self.pick(cycle, &feasible))
+        Some((self.place_of("NodeAffinity"), Rejection::lasting(node_affinity::NOT_NAMED)))
     }
 
     fn feasible(
@@ -196,16 +265,13 @@ impl Plain {
         cycle: Cycle<'_>,
         checks: &[(usize, Check<'_>)],
         only: Option<&BTreeSet<String>>,
+        barred: &Barred,
         groups: &mut Groups,
     ) -> Vec<Slot> {
         let mut feasible = Vec::new();
         for (slot, node) in cycle.snapshot.nodes() {
-            let named = only.is_none_or(|names| names.contains(&*node.fact.name));
-            let against = if named {
-                checks.iter().find_map(|(i, check)| check(slot, node).map(|r| (*i, r)))
-            } else {
-                Some((self.place_of("NodeAffinity"), Rejection::lasting(node_affinity::NOT_NAMED)))
-            };
+            let beside = barred.get(&slot).cloned();
+            let against = beside.or_else(|| self.against(checks, only, slot, node));
             let Some(key) = against else {
                 feasible.push(slot);
                 continue;
@@ -259,10 +325,10 @@ impl Plain {
         parts
     }
 
-    fn refusal(&self, cycle: Cycle<'_>, groups: Groups, upfront: Option<Reason>) -> Refusal {
+    fn refusal(&self, cycle: Cycle<'_>, groups: Groups, upfront: Option<(usize, Reason)>) -> Refusal {
         let mut wake = Hints::NODE_ADDED;
-        if upfront.is_some() {
-            wake |= self.plugins[self.place_of("NodeAffinity")].wake();
+        if let Some((rule, _)) = &upfront {
+            wake |= self.plugins[*rule].wake();
         }
         for (rule, _) in groups.keys() {
             wake |= self.plugins[*rule].wake();
@@ -276,9 +342,10 @@ impl Plain {
         });
         Refusal {
             nodes: cycle.snapshot.len(),
-            upfront,
+            upfront: upfront.map(|(_, reason)| reason),
             groups: groups.collect(),
             never_preempts: !cycle.pod.demand.preempts,
+            preempting: None,
             wake,
         }
     }

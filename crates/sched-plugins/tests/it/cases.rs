@@ -4,7 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sched_core::{Decision, Interner, NodeFact, PodFact, Snapshot};
+use api_meta::{ObjectKey, ObjectMeta};
+use sched_core::{
+    ClaimFact, ClassFact, Decision, Interner, LimitsFact, NodeFact, Nominations, PodFact, Snapshot,
+    VolumeFact,
+};
 use sched_plugins::{Engine, Plain, Rules};
 use serde_json::{Value, json};
 use stdx::{Rng, SeededRng};
@@ -63,8 +67,14 @@ struct History {
     engine: Engine,
     plain: Plain,
     nodes: u64,
+    /// Whether there is storage at all; and whether nodes tell of images.
+    has_storage: bool,
+    has_images: bool,
     templates: Vec<Value>,
     placed: Vec<Arc<str>>,
+    /// Who waits for room, and where.
+    nominated: Nominations,
+    waiting: Vec<Arc<str>>,
     pods: u64,
 }
 
@@ -81,8 +91,12 @@ impl History {
             engine: rules.engine(),
             plain: rules.plain(),
             nodes,
+            has_storage: dice.one_in(2),
+            has_images: dice.one_in(2),
             templates,
             placed: Vec::new(),
+            nominated: Nominations::none(),
+            waiting: Vec::new(),
             pods: 0,
             dice,
         };
@@ -96,15 +110,18 @@ impl History {
         for step in 0..STEPS {
             self.change();
             let pod = self.pod();
+            self.nominate(&pod);
+            let beside = &self.nominated;
             let proven = self.engine.proven();
-            let fast = self.engine.decide(&mut self.snapshot, &pod);
-            let slow = self.plain.decide(&self.snapshot, &pod);
+            let fast = self.engine.decide_beside(&mut self.snapshot, &pod, &[], beside);
+            let slow = self.plain.decide_beside(&mut self.snapshot, &pod, beside);
             let from_memory = self.engine.proven() > proven;
             tally.cases += 1;
             tally.proven += u64::from(from_memory);
             tally.bound += u64::from(matches!(fast, Decision::Bind(_)));
             // What is said from memory is held to the verdict; said by somebody without memory, to the letter.
-            let fresh = from_memory.then(|| Rules::upstream().engine().decide(&mut self.snapshot, &pod));
+            let fresh = from_memory
+                .then(|| Rules::upstream().engine().decide_beside(&mut self.snapshot, &pod, &[], beside));
             if !agree(&fast, &slow, from_memory) || fresh.as_ref().is_some_and(|f| *f != slow) {
                 let seed = self.seed;
                 tally.difference = Some(format!(
@@ -120,6 +137,20 @@ impl History {
         }
     }
 
+    /// Somebody begins to wait for room, or stops; now and then it is the pod that is decided about.
+    fn nominate(&mut self, pod: &PodFact) {
+        if self.dice.one_in(6) {
+            let waits = if self.dice.one_in(3) { pod.clone() } else { self.pod() };
+            let node = format!("n{}", self.dice.below(self.nodes + 1));
+            self.waiting.push(waits.uid.clone());
+            self.nominated.set(Arc::new(waits), node.into());
+        }
+        if self.waiting.len() > 3 {
+            let gone = self.waiting.remove(0);
+            self.nominated.remove(&gone);
+        }
+    }
+
     fn assume(&mut self, pod: PodFact, node: &Arc<str>) {
         self.placed.push(pod.uid.clone());
         self.snapshot.assume(Arc::new(pod), node);
@@ -127,6 +158,9 @@ impl History {
 
     /// Something happens to the cluster, or nothing.
     fn change(&mut self) {
+        if self.has_storage && self.dice.one_in(2) {
+            self.change_storage();
+        }
         match self.dice.below(12) {
             0 => self.set_node(self.dice.below(self.nodes + 2)),
             1 if self.dice.one_in(3) => self.snapshot.drop_node(&format!("n{}", self.dice.below(self.nodes))),
@@ -150,8 +184,38 @@ impl History {
         }
     }
 
+    fn change_storage(&mut self) {
+        let which = self.dice.below(5);
+        let meta = |value: Value| -> ObjectMeta { serde_json::from_value(value).expect("readable") };
+        match self.dice.below(8) {
+            0 => self.snapshot.drop_claim(&ObjectKey::new("d", format!("c{which}"))),
+            1 => self.snapshot.drop_volume(&format!("v{which}")),
+            2 => {
+                let (name, object) = storage_class(&self.dice);
+                self.snapshot.set_class(ClassFact::of(&meta(json!({"name": name})), &object));
+            }
+            3 => {
+                let node = format!("n{}", self.dice.below(self.nodes));
+                let count = self.dice.below(3);
+                let spec = json!({"drivers": [{"name": "csi.x", "allocatable": {"count": count}}, {"name": "other"}]});
+                self.snapshot.set_limits(LimitsFact::of(&meta(json!({"name": node})), &spec));
+            }
+            4 | 5 => {
+                let (head, spec, status) = volume(&self.dice, which);
+                self.snapshot.set_volume(VolumeFact::of(&meta(head), &spec, &status));
+            }
+            _ => {
+                let (head, spec, status) = claim(&self.dice, which);
+                self.snapshot.set_claim(ClaimFact::of(&meta(head), &spec, &status));
+            }
+        }
+    }
+
     fn set_node(&mut self, i: u64) {
-        let node = node(&self.dice, i);
+        let mut node = node(&self.dice, i);
+        if self.has_images && !self.dice.one_in(3) {
+            node["status"]["images"] = some(&self.dice, 3, image);
+        }
         self.snapshot.set_node(NodeFact::of(&serde_json::from_value(node).expect("a readable node")));
     }
 
@@ -160,6 +224,15 @@ impl History {
         self.pods += 1;
         json["metadata"]["name"] = json!(format!("p{}", self.pods));
         json["metadata"]["uid"] = json!(format!("u{}", self.pods));
+        if self.has_storage && self.dice.one_in(2) {
+            json["spec"]["volumes"] = some(&self.dice, 2, |dice| {
+                let name = format!("c{}", dice.below(5));
+                if dice.one_in(8) {
+                    return json!({"name": "scratch", "ephemeral": {}});
+                }
+                json!({"name": name, "persistentVolumeClaim": {"claimName": name}})
+            });
+        }
         if self.dice.one_in(10) {
             json["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         }
@@ -204,6 +277,75 @@ fn node(dice: &Dice, i: u64) -> Value {
             "pods": dice.of(&["2", "5", "10", "110"]),
         }},
     })
+}
+
+fn image(dice: &Dice) -> Value {
+    let bytes = dice.of(&[5_u64 << 20, 40 << 20, 300 << 20, 900 << 20, 3000 << 20]);
+    json!({"names": [dice.of(&["web:latest", "db:1", "reg:5000/x:latest"])], "sizeBytes": bytes})
+}
+
+fn storage_class(dice: &Dice) -> (&'static str, Value) {
+    let mut class = json!({
+        "provisioner": dice.of(&["csi.x", "kubernetes.io/no-provisioner"]),
+        "volumeBindingMode": dice.of(&["WaitForFirstConsumer", "WaitForFirstConsumer", "Immediate"]),
+    });
+    if dice.one_in(3) {
+        class["allowedTopologies"] = json!([{"matchLabelExpressions": [
+            {"key": "topology.kubernetes.io/zone", "values": ["z0", "z1"]}]}]);
+    }
+    (dice.of(&["fast", "slow"]), class)
+}
+
+fn claim(dice: &Dice, which: u64) -> (Value, Value, Value) {
+    let mut head = json!({"namespace": "d", "name": format!("c{which}"), "uid": format!("cu{which}")});
+    let mut spec = json!({
+        "accessModes": [dice.of(&["ReadWriteOnce", "ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"])],
+        "resources": {"requests": {"storage": dice.of(&["1Gi", "5Gi"])}},
+        "storageClassName": dice.of(&["fast", "fast", "slow", ""]),
+    });
+    if dice.one_in(6) {
+        spec["selector"] = json!({"matchLabels": {"tier": "a"}});
+    }
+    match dice.below(5) {
+        0 => {
+            spec["volumeName"] = json!(format!("v{}", dice.below(6)));
+            head["annotations"] = json!({"pv.kubernetes.io/bind-completed": "yes"});
+        }
+        1 if dice.one_in(3) => spec["volumeName"] = json!("v1"),
+        2 if dice.one_in(3) => {
+            let node = format!("n{}", dice.below(4));
+            head["annotations"] = json!({"volume.kubernetes.io/selected-node": node});
+        }
+        _ => {}
+    }
+    if dice.one_in(20) {
+        head["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    }
+    (head, spec, json!({"phase": if dice.one_in(20) { "Lost" } else { "Pending" }}))
+}
+
+fn volume(dice: &Dice, which: u64) -> (Value, Value, Value) {
+    let mut head = json!({"name": format!("v{which}"), "labels": {}});
+    match dice.below(5) {
+        0 => head["labels"]["topology.kubernetes.io/zone"] = json!("z0__z1"),
+        1 => head["labels"]["failure-domain.beta.kubernetes.io/zone"] = json!("z1"),
+        2 => head["labels"]["tier"] = json!("a"),
+        _ => {}
+    }
+    let mut spec = json!({
+        "accessModes": ["ReadWriteOnce", "ReadWriteOncePod"], "capacity": {"storage": dice.of(&["1Gi", "8Gi"])},
+        "storageClassName": dice.of(&["fast", "fast", "slow"]),
+        "csi": {"driver": "csi.x", "volumeHandle": format!("h{which}")},
+    });
+    if dice.one_in(3) {
+        spec["nodeAffinity"] = json!({"required": {"nodeSelectorTerms": [node_term(dice)]}});
+    }
+    if dice.one_in(4) {
+        let which = dice.below(5);
+        spec["claimRef"] =
+            json!({"namespace": "d", "name": format!("c{which}"), "uid": format!("cu{which}")});
+    }
+    (head, spec, json!({"phase": if dice.one_in(5) { "Bound" } else { "Available" }}))
 }
 
 fn selector(dice: &Dice) -> Value {
@@ -294,7 +436,8 @@ fn template(dice: &Dice) -> Value {
     };
     let mut pod = json!({
         "metadata": {"namespace": dice.of(&["d", "d", "e"]), "labels": {}},
-        "spec": {"containers": [{"name": "c", "resources": {"requests": requests}, "ports": ports}],
+        "spec": {"containers": [{"name": "c", "image": dice.of(&["web", "db:1", "reg:5000/x"]),
+                "resources": {"requests": requests}, "ports": ports}],
             "priority": dice.of(&[0, 0, 5])},
     });
     if !dice.one_in(3) {

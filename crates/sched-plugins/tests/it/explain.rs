@@ -74,7 +74,7 @@ fn lower_priority_pods_in_the_way_are_named_as_not_preempted() {
         World::new(&[node("n1", json!({}))]).with(std::slice::from_ref(&filler)),
         pod("a", wants.clone()),
         expect![
-            "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 node(s) with lower-priority pods, which this scheduler does not preempt."
+            "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 node(s) with lower-priority pods, which nobody tried to preempt."
         ],
     );
     check(

@@ -4,6 +4,8 @@ mod cases;
 mod differential;
 mod explain;
 mod extra;
+mod hints;
+mod nominated;
 mod oracle;
 mod preempt;
 mod room;

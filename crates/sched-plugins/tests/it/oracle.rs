@@ -93,7 +93,9 @@ fn uneven(snapshot: &Snapshot, pod: &PodFact, node: &NodeInfo, s: &Spread) -> Op
             && (s.affinity_policy == Policy::Ignore || labels_match(pod, &n.fact))
             && (s.taints_policy == Policy::Ignore || untolerated(pod, &n.fact).is_none());
         if takes_part {
-            let here = n.facts().filter(|p| !p.terminating && in_clause(snapshot, &s.pods, p)).count();
+            let asks = s.pods.selector.as_ref().is_some_and(|s| !s.is_empty());
+            let counted = |p: &&Arc<PodFact>| asks && !p.terminating && in_clause(snapshot, &s.pods, p);
+            let here = n.facts().filter(counted).count();
             *domains.entry(&n.fact.labels[&*s.topology]).or_default() += here as i64;
         }
     }

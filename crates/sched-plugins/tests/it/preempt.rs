@@ -1,7 +1,7 @@
 //! Whom preemption would send away, and from where.
 
 use api_meta::Selector;
-use sched_core::Decision;
+use sched_core::{Decision, Nominations};
 use sched_plugins::Budget;
 use serde_json::{Value, json};
 
@@ -33,9 +33,9 @@ fn plan(world: &mut World, pod: &Value, budgets: &[Budget]) -> String {
     let before = world.engine.decide(&mut world.snapshot, &fact);
     assert!(matches!(before, Decision::Refused(_)), "preemption is for pods that fit nowhere");
     let pods = world.snapshot.pods();
-    let found = world.engine.preempt(&mut world.snapshot, &fact, budgets);
+    let found = world.engine.preempt(&mut world.snapshot, &fact, (&[], &Nominations::none()), budgets);
     assert_eq!((world.engine.decide(&mut world.snapshot, &fact), world.snapshot.pods()), (before, pods));
-    let Some(found) = found else { return "nobody".into() };
+    let Ok(found) = found else { return "nobody".into() };
     for victim in &found.victims {
         assert!(victim.demand.priority < fact.demand.priority);
         world.snapshot.remove(&victim.uid);
