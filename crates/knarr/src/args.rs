@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
+use serde_json::Value;
 
 /// A part of Knarr that can run apart from the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -128,6 +129,32 @@ impl Decisions {
     }
 }
 
+/// How the scheduler is set up.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Scheduling {
+    /// KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1) for the scheduler, as kube-scheduler takes it with --config
+    #[arg(long, visible_alias = "config", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) scheduler_config: Option<PathBuf>,
+}
+
+impl Scheduling {
+    /// The configuration; notes on what of the file makes no difference are printed.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or asks for what this scheduler does not do.
+    pub(crate) fn read(&self) -> anyhow::Result<scheduler::Config> {
+        let Some(path) = &self.scheduler_config else { return Ok(scheduler::Config::default()) };
+        let context = || format!("read --scheduler-config {}", path.display());
+        let text = std::fs::read_to_string(path).with_context(context)?;
+        let value: Value = serde_yaml_ng::from_str(&text).with_context(context)?;
+        let (config, notes) = scheduler::Config::of_upstream(&value).with_context(context)?;
+        for note in notes {
+            eprintln!("note: {}: {note}", path.display());
+        }
+        Ok(config)
+    }
+}
+
 /// Where the board is.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Board {
@@ -139,6 +166,43 @@ pub(crate) struct Board {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What comes of a configuration file.
+    fn read(text: &str) -> Result<Vec<String>, String> {
+        let dir = std::env::temp_dir().join(format!("knarr-args-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join(format!("{:x}.yaml", text.len()));
+        std::fs::write(&path, text).unwrap();
+        let read = Scheduling { scheduler_config: Some(path.clone()) }.read();
+        std::fs::remove_file(&path).unwrap();
+        let shown = path.display().to_string();
+        read.map(|c| c.profiles.into_iter().map(|p| p.name).collect())
+            .map_err(|e| format!("{e:#}").replace(&shown, "FILE"))
+    }
+
+    const HEAD: &str = "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n";
+
+    #[test]
+    fn a_scheduler_s_configuration_is_read_as_it_is_and_refused_by_name() {
+        let profiles =
+            format!("{HEAD}leaderElection: {{leaderElect: false}}\nprofiles: [{{schedulerName: packing}}]\n");
+        assert_eq!(read(&profiles), Ok(vec!["packing".to_owned(), "knarr".to_owned()]));
+        assert_eq!(
+            read(&format!("{HEAD}extenders: [{{urlPrefix: http://x}}]\n")),
+            Err("read --scheduler-config FILE: extenders: not supported: extenders".to_owned())
+        );
+        let other = "apiVersion: v1\nkind: ConfigMap\n";
+        assert_eq!(
+            read(other),
+            Err("read --scheduler-config FILE: expected kind KubeSchedulerConfiguration of kubescheduler.config.k8s.io/v1: ConfigMap of v1".to_owned())
+        );
+        assert!(read("a: [").unwrap_err().starts_with("read --scheduler-config FILE: "));
+        let absent = Scheduling { scheduler_config: Some("/nowhere/at/all".into()) }.read();
+        assert!(
+            format!("{:#}", absent.unwrap_err())
+                .contains("read --scheduler-config /nowhere/at/all: No such file")
+        );
+    }
 
     #[test]
     fn names_of_cells_are_values_of_labels() {

@@ -91,6 +91,10 @@ pub(crate) fn rules() -> Vec<(String, Vec<Rule>)> {
         SCHEDULER.to_owned(),
         vec![
             rule("", &["pods", "nodes", "namespaces"], &read),
+            rule("policy", &["poddisruptionbudgets"], &read),
+            rule("", &["persistentvolumeclaims", "persistentvolumes"], &["get", "list", "watch", "patch"]),
+            rule("storage.k8s.io", &["storageclasses", "csinodes"], &read),
+            rule("", &["pods"], &["delete"]),
             rule("", &["pods/binding", "bindings"], &["create"]),
             rule("knarr.dev", &["bindings"], &["create"]),
             rule("", &["pods/status"], &["patch"]),
@@ -159,10 +163,10 @@ fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Rule {
 
 /// Starts the controllers of the given roles; nothing when they have none.
 pub(crate) fn start_controllers(
-    roles: &[Role],
-    place: Place,
+    (roles, place): (&[Role], Place),
     clients: Clients,
     env: &Env,
+    guard: Arc<dyn Permit>,
     mut config: HostConfig,
 ) -> Option<Handle> {
     let rows = rows(roles, place);
@@ -170,7 +174,7 @@ pub(crate) fn start_controllers(
         return None;
     }
     config.duties = roles.contains(&Role::Controllers);
-    let host = Host::new(clients, env.clone(), rows, permit(roles), config);
+    let host = Host::new(clients, env.clone(), rows, guard, config);
     let handle = host.handle();
     env.spawn("controllers", async move {
         let error = host.run().await;
@@ -214,13 +218,14 @@ pub(crate) async fn start_board(
     Ok(link)
 }
 
-/// Starts the scheduler.
+/// Starts the scheduler; it asks the guard before it sends anybody away for a more important pod.
 pub(crate) fn start_scheduler(
     client: Client,
     env: &Env,
-    log: Option<scheduler::DecisionLog>,
+    (config, log): (scheduler::Config, Option<scheduler::DecisionLog>),
+    guard: Arc<dyn Permit>,
 ) -> Arc<scheduler::Metrics> {
-    let scheduler = scheduler::Scheduler::new(client, env.clone(), scheduler::Config::default());
+    let scheduler = scheduler::Scheduler::new(client, env.clone(), config).with_guard(guard);
     let scheduler = match log {
         Some(log) => scheduler.logging(log),
         None => scheduler,

@@ -11,7 +11,7 @@ use controller_host::{HostConfig, LeaseConfig, over};
 use stdx::Env;
 use tokio::sync::watch;
 
-use crate::args::{Board, Decisions, Nodes, Role, Server};
+use crate::args::{Board, Decisions, Nodes, Role, Scheduling, Server};
 use crate::{roles, up, webhook};
 
 /// Flags of `run`.
@@ -32,6 +32,8 @@ pub(crate) struct Args {
     nodes: Nodes,
     #[command(flatten)]
     decisions: Decisions,
+    #[command(flatten)]
+    scheduling: Scheduling,
     #[command(flatten)]
     board: Board,
     /// Address of the conversion webhook (role workloads)
@@ -56,6 +58,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         return up::run(up::Args::apiserver_only(args.server)).await;
     }
     let env = os::env();
+    // Read before anything starts, so that a mistake costs nothing.
+    let scheduling = args.scheduling.read()?;
     let transport = KubeTransport::open(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
     let client = Client::new(Arc::new(transport), "knarr");
     let (stop, stopped) = watch::channel(false);
@@ -68,9 +72,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
             HostConfig::elected(LeaseConfig { namespace: namespace.into(), name: name.into(), identity })
         }
     };
-    roles::start_controllers(&args.roles, roles::Place::Fleet, over(client.clone()), &env, config);
+    let guard = roles::permit(&args.roles);
+    let whom = (&args.roles[..], roles::Place::Fleet);
+    roles::start_controllers(whom, over(client.clone()), &env, guard.clone(), config);
     if args.roles.contains(&Role::Scheduler) {
-        roles::start_scheduler(client.named(roles::SCHEDULER), &env, args.decisions.open()?);
+        let setup = (scheduling, args.decisions.open()?);
+        roles::start_scheduler(client.named(roles::SCHEDULER), &env, setup, guard);
     }
     if args.roles.contains(&Role::Nodes) {
         // Process nodes have addresses that only the embedded server accepts: here all nodes are simulated.

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::agents;
-use crate::args::{Board, Decisions, Nodes, Role, Server};
+use crate::args::{Board, Decisions, Nodes, Role, Scheduling, Server};
 use crate::companion::Companion;
 use crate::plane::Plane;
 use crate::{release, roles, traffic};
@@ -34,6 +34,8 @@ pub(crate) struct Args {
     protect: Vec<apiserver::Protection>,
     #[command(flatten)]
     decisions: Decisions,
+    #[command(flatten)]
+    scheduling: Scheduling,
     #[command(flatten)]
     board: Board,
     /// Apply the manifests of this directory, then those of its folder `release`, one release after the other
@@ -60,6 +62,7 @@ impl Args {
             without,
             protect: Vec::new(),
             decisions: Decisions::default(),
+            scheduling: Scheduling::default(),
             board: Board::default(),
             apply: None,
         }
@@ -81,10 +84,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let roles = args.roles();
     // Read before anything starts, so that a mistake costs nothing.
     let releases = args.apply.as_deref().map(release::Releases::read).transpose()?;
+    let scheduling = args.scheduling.read()?;
     let (stop, stopped) = watch::channel(false);
     let mut plane = Plane::open(&args.server, args.kubeconfig.clone(), &roles, &env, stopped.clone()).await?;
     plane.server.protect(args.protect.iter().copied());
-    start(&plane, &roles, &env, &args)?;
+    start(&plane, &roles, &env, &args, scheduling)?;
     let companions = agents(&plane, &roles, &env, &args).await?;
     let (proxy, traffic) = proxy(&mut plane, &roles, &env, stopped.clone()).await?;
     let board = board(&mut plane, &roles, &env, &args, traffic, stopped).await?;
@@ -124,19 +128,26 @@ async fn stay(store: &store::Store) -> anyhow::Result<()> {
     }
 }
 
-fn start(plane: &Plane, roles: &[Role], env: &Env, args: &Args) -> anyhow::Result<()> {
+fn start(
+    plane: &Plane,
+    roles: &[Role],
+    env: &Env,
+    args: &Args,
+    scheduling: scheduler::Config,
+) -> anyhow::Result<()> {
     let server = plane.server.clone();
     let clients: Clients = std::sync::Arc::new(move |name| {
         let user = apiserver::User::new(&roles::user_of(name), &[]);
         api_client::Client::new(server.transport(user), name)
     });
-    if let Some(handle) =
-        roles::start_controllers(roles, roles::Place::Embedded, clients, env, HostConfig::alone())
-    {
+    let guard = roles::permit(roles);
+    let whom = (roles, roles::Place::Embedded);
+    if let Some(handle) = roles::start_controllers(whom, clients, env, guard.clone(), HostConfig::alone()) {
         plane.server.add_figures(std::sync::Arc::new(move || handle.metrics()));
     }
     if roles.contains(&Role::Scheduler) {
-        let metrics = roles::start_scheduler(plane.client(roles::SCHEDULER), env, args.decisions.open()?);
+        let log = args.decisions.open()?;
+        let metrics = roles::start_scheduler(plane.client(roles::SCHEDULER), env, (scheduling, log), guard);
         plane.server.add_figures(std::sync::Arc::new(move || metrics.text()));
     }
     if roles.contains(&Role::Nodes) {

@@ -4,6 +4,9 @@ use reconcile::Permission;
 use sched_plugins::{ConfigError, Configuration, Profile, Rules};
 use serde_json::Value;
 
+/// Name of our own profile.
+const OURS: &str = "knarr";
+
 /// Settings of a scheduler; resolved by the caller.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -38,20 +41,33 @@ impl Config {
         }
     }
 
-    /// The profiles of a KubeSchedulerConfiguration, and notes on what it says that makes no difference here.
+    /// The same, and the profile `knarr` beside it: for pods that name it, by the same rules and whatever
+    /// [`Steps`](crate::Steps) add.
+    pub fn ours() -> Config {
+        Config::upstream().with_ours()
+    }
+
+    fn with_ours(mut self) -> Config {
+        if self.profiles.iter().all(|p| p.name != OURS) {
+            self.profiles.push(Profile { name: OURS.to_owned(), rules: Rules::upstream() });
+        }
+        self
+    }
+
+    /// The profiles of a KubeSchedulerConfiguration, `knarr` beside them unless it is one of them, and notes on what it says that makes no difference here.
     ///
     /// # Errors
     /// When it cannot be read, or asks for what this scheduler does not do.
     pub fn of_upstream(configuration: &Value) -> Result<(Config, Vec<String>), ConfigError> {
         let Configuration { profiles, notes } = Configuration::read(configuration)?;
         let configuration = Some(configuration.clone());
-        Ok((Config { profiles, configuration, ..Config::upstream() }, notes))
+        Ok((Config { profiles, configuration, ..Config::upstream() }.with_ours(), notes))
     }
 }
 
 impl Default for Config {
     fn default() -> Config {
-        Config::upstream()
+        Config::ours()
     }
 }
 
@@ -69,6 +85,14 @@ pub fn permissions() -> Vec<Permission> {
         row("slo.koordinator.sh", "nodemetrics", read),
         row("topology.node.k8s.io", "noderesourcetopologies", read),
         row("scheduling.koordinator.sh", "devices", read),
+        row("policy", "poddisruptionbudgets", read),
+        row("", "persistentvolumeclaims", read),
+        row("", "persistentvolumeclaims", &["patch"]),
+        row("", "persistentvolumes", read),
+        row("", "persistentvolumes", &["patch"]),
+        row("storage.k8s.io", "storageclasses", read),
+        row("storage.k8s.io", "csinodes", read),
+        row("", "pods", &["delete"]),
         row("", "pods/binding", &["create"]),
         row("knarr.dev", "bindings", &["create"]),
         row("", "pods/status", &["patch", "update"]),

@@ -1,6 +1,6 @@
 //! The state of the scheduler and its only owner: what the mirrors say goes in, decisions come out.
 //!
-//! A pod on its way passes named phases: Admit, Decide, Reserve, Permit, then Bind; what it has taken is given back in
+//! A pod on its way passes named phases: Admit, Decide (or Preempt), Reserve, Permit, Volumes, then Bind; what it has taken is given back in
 //! [`give_back`](Core::give_back) alone. Everything beside the decision is [`Steps`]'.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -8,12 +8,17 @@ use std::sync::Arc;
 
 use api_meta::ObjectKey;
 use sched_classes::PodWords;
-use sched_core::{Decision, Hints, Placement, PodFact, Popped, Queue, Reason, Refusal, Snapshot};
-use sched_plugins::{Engine, Profile};
+use sched_core::{
+    Decision, Hints, Placement, PodFact, Popped, Preempting, Queue, Reason, Refusal, Snapshot, VolumePlan,
+};
+use sched_plugins::{Engine, Preemption, Profile};
 use stdx::Time;
 
+use crate::evictor::Evicted;
 use crate::inbox::Change;
+use crate::preemption::{self, Eviction, Preemptor};
 use crate::steps::{Annotations, Call, News, Permit, Stay, Steps};
+use crate::storage::{self, State, Versions};
 
 /// A decision to bind, not yet confirmed.
 #[derive(Clone, Debug)]
@@ -24,6 +29,8 @@ pub(crate) struct Bind {
     pub(crate) placement: Placement,
     /// Written to the pod with its node.
     pub(crate) annotations: Annotations,
+    /// What is to be done to its claims and volumes first.
+    pub(crate) volumes: VolumePlan,
     /// How often it has been tried.
     pub(crate) attempts: u32,
     /// When it came into the queue.
@@ -36,6 +43,14 @@ pub(crate) enum Outcome {
     Bind(Bind),
     /// Nowhere to go for now.
     Refused(Arc<PodFact>, Refusal),
+    /// It waits for room on this node from now on, or for none.
+    Nominated(Arc<PodFact>, Option<Arc<str>>),
+    /// Others are to be sent away.
+    Evict(Eviction),
+    /// Its volumes are to be bound first.
+    Volumes(Arc<PodFact>, VolumePlan),
+    /// What was decided could not be carried out; why.
+    Failed(Arc<PodFact>, String),
 }
 
 /// Snapshot, queue and rules together.
@@ -45,10 +60,15 @@ pub(crate) struct Core {
     /// By the name of the profile.
     engines: Vec<(String, Engine)>,
     steps: Box<dyn Steps>,
+    preemptor: Preemptor,
+    /// Pods for which others are being sent away: what wakes them, and when they were refused.
+    making_room: BTreeMap<Arc<str>, (Hints, u64)>,
     uids: HashMap<ObjectKey, Arc<str>>,
     /// Pods that wait at permit, and until when: they are assumed on their nodes.
     waiting: BTreeMap<Arc<str>, (Bind, Time)>,
     deadlines: BTreeSet<(Time, Arc<str>)>,
+    /// Pods that wait for their volumes: they are assumed on their nodes.
+    storage: BTreeMap<Arc<str>, storage::Waiting>,
     /// What became of pods and has not been fetched yet.
     outcomes: VecDeque<Outcome>,
     /// Pods that have left, for whoever keeps notes about them.
@@ -63,12 +83,20 @@ impl Core {
             queue: Queue::new(),
             engines: profiles.iter().map(|p| (p.name.clone(), p.rules.engine())).collect(),
             steps,
+            preemptor: Preemptor::default(),
+            making_room: BTreeMap::new(),
             uids: HashMap::new(),
             waiting: BTreeMap::new(),
             deadlines: BTreeSet::new(),
+            storage: BTreeMap::new(),
             outcomes: VecDeque::new(),
             left: Vec::new(),
         }
+    }
+
+    /// The same, asking this permit point before anybody is sent away.
+    pub(crate) fn guarded(self, guard: Arc<dyn reconcile::Permit>) -> Core {
+        Core { preemptor: Preemptor::new(guard), ..self }
     }
 
     /// Takes in one change.
@@ -101,9 +129,35 @@ impl Core {
                 self.snapshot.drop_namespace(&name);
                 Hints::NONE
             }
+            Change::Claim(fact) => self.snapshot.set_claim(fact),
+            Change::ClaimGone(key) => {
+                self.snapshot.drop_claim(&key);
+                Hints::NONE
+            }
+            Change::Volume(fact) => self.snapshot.set_volume(fact),
+            Change::VolumeGone(name) => {
+                self.snapshot.drop_volume(&name);
+                Hints::NONE
+            }
+            Change::Class(fact) => self.snapshot.set_class(fact),
+            Change::ClassGone(name) => {
+                self.snapshot.drop_class(&name);
+                Hints::NONE
+            }
+            Change::Limits(fact) => self.snapshot.set_limits(fact),
+            Change::LimitsGone(node) => self.snapshot.drop_limits(&node),
+            Change::Budget(key, budget) => {
+                self.preemptor.set_budget(key, budget, &self.snapshot);
+                Hints::NONE
+            }
+            Change::BudgetGone(key) => {
+                self.preemptor.drop_budget(&key);
+                Hints::NONE
+            }
             Change::Synced(_) => Hints::NONE,
         };
         self.queue.wake(hints, now);
+        self.look_at_storage(now);
         self.answer_calls(now);
     }
 
@@ -129,15 +183,37 @@ impl Core {
             self.queue.remove(&fact.uid);
             self.stop_waiting(&fact.uid);
             self.steps.forget(&fact.uid);
-            return replaced | self.snapshot.forget(&fact.uid);
+            return replaced | self.withdraw(&fact.uid) | self.snapshot.forget(&fact.uid);
         }
         // An older state of a pod that has been bound meanwhile must not bring it back.
         if self.queue.holds(&fact.uid) || self.snapshot.place_of(&fact.uid).is_none() {
             let pod = Arc::new(fact);
+            let freed = self.follow_nomination(&pod);
             self.steps.queued(&pod);
             self.queue.put(pod, now);
+            return replaced | freed;
         }
         replaced
+    }
+
+    /// Takes over what the pod says of the node it waits for, if that has changed: our own word may be newer than the mirror's.
+    fn follow_nomination(&mut self, pod: &Arc<PodFact>) -> Hints {
+        let before = self.queue.pod(&pod.uid).and_then(|p| p.nominated().cloned());
+        if self.snapshot.place_of(&pod.uid).is_some() || before.as_ref() == pod.nominated() {
+            return Hints::NONE;
+        }
+        match pod.nominated() {
+            Some(node) => {
+                self.preemptor.nominations.set(pod.clone(), node.clone());
+                Hints::NONE
+            }
+            None => self.withdraw(&pod.uid),
+        }
+    }
+
+    /// The pod waits for no room any more; to others that is as if it had gone.
+    fn withdraw(&mut self, uid: &str) -> Hints {
+        if self.preemptor.nominations.remove(uid) { Hints::POD_REMOVED } else { Hints::NONE }
     }
 
     /// The mirror shows a pod on a node.
@@ -146,7 +222,7 @@ impl Core {
         self.stop_waiting(&pod.uid);
         self.left.push(pod.uid.clone());
         self.steps.placed(&pod);
-        self.snapshot.place(pod)
+        self.withdraw(&pod.uid) | self.snapshot.place(pod)
     }
 
     fn drop_pod(&mut self, uid: &Arc<str>) -> Hints {
@@ -154,7 +230,7 @@ impl Core {
         self.stop_waiting(uid);
         self.left.push(uid.clone());
         self.steps.forget(uid);
-        self.snapshot.remove(uid)
+        self.withdraw(uid) | self.snapshot.remove(uid)
     }
 
     /// Tries the next pod; says whether there was one. What became of it, and of others because of it, is to be
@@ -167,7 +243,7 @@ impl Core {
                 Decision::Bind(placement) => self.reserve(popped, placement, now),
                 Decision::Refused(refusal) => {
                     self.steps.refused(&popped.pod, &refusal);
-                    self.refuse(popped.pod, refusal, now);
+                    self.make_room(popped.pod, refusal, now);
                 }
             },
         }
@@ -182,33 +258,187 @@ impl Core {
 
     /// Decide.
     fn look(&mut self, pod: &Arc<PodFact>, now: Time) -> Decision {
-        let engine = self.engines.iter_mut().find(|(name, _)| **name == *pod.scheduler);
-        let (_, engine) =
-            engine.expect("only pods of a profile are put into the queue, and they keep their profile");
-        let decision = engine.decide_with(&mut self.snapshot, pod, &self.steps.extras());
-        self.snapshot.note_decision(pod, &decision, now);
+        let engine = engine_of(&mut self.engines, pod);
+        let beside = &self.preemptor.nominations;
+        let decision = engine.decide_beside(&mut self.snapshot, pod, &self.steps.extras(), beside);
+        // Journals hold neither storage nor who waits for room: a decision that rests on either cannot be made once more.
+        let is_beside = beside.node_of(&pod.uid).is_some() || beside.nodes_ahead(pod).next().is_some();
+        if pod.claims().is_empty() && !is_beside {
+            self.snapshot.note_decision(pod, &decision, now);
+        }
         decision
+    }
+
+    /// Preempt: looks whether room can be made for a refused pod by sending less important ones away.
+    fn make_room(&mut self, pod: Arc<PodFact>, mut refusal: Refusal, now: Time) {
+        // Only where less important pods are in the way of nothing else; and the counts say so without a look at any node.
+        if refusal.never_preempts || refusal.groups.iter().all(|group| group.outranked == 0) {
+            self.give_up_nomination(&pod);
+            return self.refuse(pod, refusal, now);
+        }
+        let engine = engine_of(&mut self.engines, &pod);
+        let (beside, budgets) = (&self.preemptor.nominations, self.preemptor.budgets());
+        let rules = (&self.steps.extras()[..], beside);
+        match engine.preempt(&mut self.snapshot, &pod, rules, &budgets) {
+            Err(futile) => {
+                if futile != sched_plugins::Futile::Underway {
+                    self.give_up_nomination(&pod);
+                }
+                refusal.preempting = Some(preemption::words(futile));
+                self.refuse(pod, refusal, now);
+            }
+            Ok(plan) => match self.preemptor.ask(&pod, &plan, now) {
+                Ok(()) => self.send_away(pod, plan, refusal, now),
+                Err(held) => {
+                    refusal.preempting = Some(Preempting::Not(held.why));
+                    self.queue.refuse_until(&pod.uid, refusal.wake, now + held.retry_after, now);
+                    self.outcomes.push_back(Outcome::Refused(pod, refusal));
+                }
+            },
+        }
+    }
+
+    /// The pod waits for the node from now on, and its victims go.
+    fn send_away(&mut self, pod: Arc<PodFact>, plan: Preemption, mut refusal: Refusal, now: Time) {
+        let displaced = self.preemptor.displace(&pod, &plan.node);
+        displaced.iter().for_each(|p| self.queue.activate(&p.uid, now));
+        self.preemptor.nominations.set(pod.clone(), plan.node.clone());
+        let (mut victims, mut unbound) = (Vec::new(), Vec::new());
+        for victim in plan.victims.into_iter().filter(|v| !v.terminating) {
+            // Nobody else knows yet of a pod that waits at permit: it just gives its place back.
+            match self.unlist(&victim.uid) {
+                Some(bind) => {
+                    let reason = Reason::Fixed("preempted");
+                    self.give_back(bind, Stay { reason, wake: Hints::POD_REMOVED | Hints::NODE_ADDED }, now);
+                    unbound.push(victim);
+                }
+                None => victims.push(victim),
+            }
+        }
+        refusal.preempting = Some(Preempting::Silent);
+        if victims.is_empty() {
+            self.queue.refuse(&pod.uid, refusal.wake, now);
+            if !unbound.is_empty() {
+                self.queue.activate(&pod.uid, now);
+            }
+        } else {
+            // Until they are told to go the pod is not tried again: it would find others to send away.
+            self.making_room.insert(pod.uid.clone(), (refusal.wake, self.snapshot.generation()));
+        }
+        self.outcomes.push_back(Outcome::Refused(pod.clone(), refusal));
+        self.outcomes.push_back(Outcome::Nominated(pod.clone(), Some(plan.node.clone())));
+        self.outcomes.push_back(Outcome::Evict(Eviction {
+            preemptor: pod,
+            node: plan.node,
+            victims,
+            unbound,
+            displaced,
+        }));
+    }
+
+    /// The victims have been told to go, or could not be: the pod waits for their room, or tries once more.
+    pub(crate) fn evicted(&mut self, evicted: &Evicted, now: Time) {
+        let pod = &evicted.eviction.preemptor;
+        for (victim, outcome) in evicted.eviction.victims.iter().zip(&evicted.outcomes) {
+            self.preemptor.settle(victim, pod, *outcome, now);
+        }
+        let Some((wake, since)) = self.making_room.remove(&pod.uid) else { return };
+        if !evicted.is_whole() {
+            return self.queue.retry(&pod.uid, now);
+        }
+        self.queue.refuse(&pod.uid, wake, now);
+        if self.snapshot.happened_since(since, wake) {
+            self.queue.activate(&pod.uid, now);
+        }
+    }
+
+    /// No room can be made where the pod waits for it: it keeps nobody from that node any more.
+    fn give_up_nomination(&mut self, pod: &Arc<PodFact>) {
+        if self.preemptor.nominations.remove(&pod.uid) || pod.nominated().is_some() {
+            self.outcomes.push_back(Outcome::Nominated(pod.clone(), None));
+        }
     }
 
     /// Reserve, then Permit.
     fn reserve(&mut self, popped: Popped, placement: Placement, now: Time) {
         let Popped { pod, attempts, since } = popped;
         self.snapshot.assume(pod.clone(), &placement.node);
-        self.queue.wake(Hints::POD_ADDED, now);
+        let freed = self.withdraw(&pod.uid);
+        self.queue.wake(Hints::POD_ADDED | freed, now);
         let reserved = self.steps.reserve(&pod, &placement, &self.snapshot);
-        let mut bind = Bind { pod, placement, annotations: Annotations::new(), attempts, since };
+        let volumes = VolumePlan::default();
+        let mut bind = Bind { pod, placement, annotations: Annotations::new(), volumes, attempts, since };
         match reserved {
             Ok(annotations) => bind.annotations = annotations,
             Err(stay) => return self.give_back(bind, stay, now),
         }
+        self.set_volumes_aside(&mut bind);
         match self.steps.permit(&bind.pod, &bind.placement, now) {
-            Permit::Go => self.outcomes.push_back(Outcome::Bind(bind)),
+            Permit::Go => self.go(bind, now),
             Permit::No(stay) => self.give_back(bind, stay, now),
             Permit::Wait(until) => {
                 self.deadlines.insert((until, bind.pod.uid.clone()));
                 self.waiting.insert(bind.pod.uid.clone(), (bind, until));
             }
         }
+    }
+
+    /// Takes what the pod needs of storage on its node; pods without claims need nothing.
+    fn set_volumes_aside(&mut self, bind: &mut Bind) {
+        if bind.pod.claims().is_empty() {
+            return;
+        }
+        let plan = sched_plugins::volume_plan(&self.snapshot, &bind.pod, &bind.placement.node);
+        bind.volumes = plan.unwrap_or_default();
+        self.snapshot.assume_volumes(&bind.volumes);
+    }
+
+    /// Bind, once the volumes are bound.
+    fn go(&mut self, bind: Bind, now: Time) {
+        if bind.volumes.is_empty() {
+            return self.outcomes.push_back(Outcome::Bind(bind));
+        }
+        let (pod, plan) = (bind.pod.clone(), bind.volumes.clone());
+        let waiting = storage::Waiting::new(bind, now);
+        self.deadlines.insert((waiting.until, pod.uid.clone()));
+        self.storage.insert(pod.uid.clone(), waiting);
+        self.outcomes.push_back(Outcome::Volumes(pod, plan));
+    }
+
+    /// Claims and volumes of a pod have been written, or could not be.
+    pub(crate) fn volumes_written(&mut self, uid: &Arc<str>, written: Result<Versions, String>, now: Time) {
+        let Some(waiting) = self.storage.get_mut(uid) else { return };
+        match written {
+            Ok(versions) => waiting.set_written(versions),
+            Err(why) => self.fail_storage(uid, &why, now),
+        }
+        self.look_at_storage(now);
+    }
+
+    /// Lets pods go whose volumes are bound by now, and those back whose volumes will not be.
+    fn look_at_storage(&mut self, now: Time) {
+        if self.storage.is_empty() {
+            return;
+        }
+        let states: Vec<(Arc<str>, State)> =
+            self.storage.iter().map(|(uid, w)| (uid.clone(), w.state(&self.snapshot))).collect();
+        for (uid, state) in states {
+            match state {
+                State::Waits => {}
+                State::Ready => {
+                    let ready = self.unlist(&uid).map(Outcome::Bind);
+                    self.outcomes.extend(ready);
+                }
+                State::Failed(why) => self.fail_storage(&uid, &why, now),
+            }
+        }
+    }
+
+    fn fail_storage(&mut self, uid: &Arc<str>, why: &str, now: Time) {
+        let Some(bind) = self.unlist(uid) else { return };
+        self.unbound(&bind, now);
+        let why = format!("running PreBind plugin \"VolumeBinding\": binding volumes: {why}");
+        self.outcomes.push_back(Outcome::Failed(bind.pod, why));
     }
 
     fn refuse(&mut self, pod: Arc<PodFact>, refusal: Refusal, now: Time) {
@@ -223,6 +453,7 @@ impl Core {
             upfront: Some(stay.reason),
             groups: Vec::new(),
             never_preempts: !pod.demand.preempts,
+            preempting: None,
             wake: stay.wake,
         };
         self.refuse(pod, refusal, now);
@@ -230,10 +461,17 @@ impl Core {
 
     /// A pod with a place gives it back and goes into the queue.
     fn give_back(&mut self, bind: Bind, stay: Stay, now: Time) {
-        self.steps.unreserve(&bind.pod, &bind.placement.node);
+        self.unreserve(&bind);
         let hints = self.snapshot.forget(&bind.pod.uid);
         self.queue.wake(hints, now);
+        self.give_up_nomination(&bind.pod);
         self.stay(bind.pod, stay, now);
+    }
+
+    /// What was reserved for a pod beside room is free again.
+    fn unreserve(&mut self, bind: &Bind) {
+        self.steps.unreserve(&bind.pod, &bind.placement.node);
+        self.snapshot.revert_volumes(&bind.volumes);
     }
 
     /// Carries out what the phases want done to other pods, until they want nothing more.
@@ -252,8 +490,11 @@ impl Core {
     fn answer(&mut self, call: Call, now: Time) {
         match call {
             Call::Release(uid) => {
-                let released = self.unlist(&uid).map(Outcome::Bind);
-                self.outcomes.extend(released);
+                if self.waiting.contains_key(&uid)
+                    && let Some(bind) = self.unlist(&uid)
+                {
+                    self.go(bind, now);
+                }
             }
             Call::GiveBack(uid, stay) => {
                 if let Some(bind) = self.unlist(&uid) {
@@ -269,6 +510,10 @@ impl Core {
         // Whoever set the deadline says it better.
         self.answer_calls(now);
         while let Some((_, uid)) = self.deadlines.first().filter(|(until, _)| *until <= now).cloned() {
+            if self.storage.contains_key(&uid) {
+                self.fail_storage(&uid, "context deadline exceeded", now);
+                continue;
+            }
             let Some(bind) = self.unlist(&uid) else { continue };
             let wake = Hints::NODE_ADDED | Hints::POD_REMOVED | Hints::POD_CHANGED;
             let reason = Reason::Fixed("rejected due to timeout while waiting on permit");
@@ -290,7 +535,8 @@ impl Core {
     }
 
     fn unlist(&mut self, uid: &Arc<str>) -> Option<Bind> {
-        let (bind, until) = self.waiting.remove(uid)?;
+        let waiting = self.waiting.remove(uid);
+        let (bind, until) = waiting.or_else(|| self.storage.remove(uid).map(|w| (w.bind, w.until)))?;
         self.deadlines.remove(&(until, uid.clone()));
         Some(bind)
     }
@@ -298,7 +544,7 @@ impl Core {
     /// The pod waits at permit no more because it is gone, or placed by somebody else: what it reserved is given back.
     fn stop_waiting(&mut self, uid: &Arc<str>) {
         if let Some(bind) = self.unlist(uid) {
-            self.steps.unreserve(&bind.pod, &bind.placement.node);
+            self.unreserve(&bind);
         }
     }
 
@@ -307,24 +553,34 @@ impl Core {
         self.queue.remove(&bind.pod.uid);
         self.left.push(bind.pod.uid.clone());
         self.steps.bound(&bind.pod, &bind.placement.node);
+        // By now the mirrors show what was assumed of its volumes.
+        self.snapshot.revert_volumes(&bind.volumes);
         self.answer_calls(now);
     }
 
     /// The pod was bound already, and not as decided: what was reserved for it is given back.
     pub(crate) fn found(&mut self, bind: &Bind, change: Change, now: Time) {
-        self.steps.unreserve(&bind.pod, &bind.placement.node);
+        self.unreserve(bind);
         self.take(change, now);
     }
 
     /// The server has refused the binding: the room is free again and the pod tries once more after a pause.
     pub(crate) fn unbound(&mut self, bind: &Bind, now: Time) {
         let uid = &bind.pod.uid;
-        self.steps.unreserve(&bind.pod, &bind.placement.node);
+        self.unreserve(bind);
         let hints = self.snapshot.forget(uid);
         self.queue.wake(hints, now);
         self.queue.retry(uid, now);
+        self.give_up_nomination(&bind.pod);
         self.answer_calls(now);
     }
+}
+
+fn engine_of<'a>(engines: &'a mut [(String, Engine)], pod: &PodFact) -> &'a mut Engine {
+    let engine = engines.iter_mut().find(|(name, _)| **name == *pod.scheduler);
+    let (_, engine) =
+        engine.expect("only pods of a profile are put into the queue, and they keep their profile");
+    engine
 }
 
 #[cfg(test)]
@@ -371,6 +627,9 @@ mod tests {
         match core.outcome() {
             Some(Outcome::Bind(b)) => format!("{} -> {}", b.pod.name, b.placement.node),
             Some(Outcome::Refused(pod, refusal)) => format!("{}: {}", pod.name, refusal.message()),
+            Some(Outcome::Volumes(pod, plan)) => format!("{}: {:?}", pod.name, plan),
+            Some(Outcome::Failed(pod, why)) => format!("{}: {why}", pod.name),
+            Some(Outcome::Nominated(..) | Outcome::Evict(_)) => panic!("nobody is to be sent away"),
             None => "nobody waits".to_owned(),
         }
     }

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use api_client::{Consumer, Delta, Seen};
-use api_core::{Namespace, Node, Pod};
+use api_core::{Namespace, Node, Pod, PodDisruptionBudget};
 use api_koord::device::Device;
 use api_koord::gang::{GangWords, PodGroup, WorkloadPodGroup};
 use api_koord::metric::{Load, NodeMetric};
@@ -13,8 +13,13 @@ use api_koord::quota::{ElasticQuota, QuotaWords};
 use api_koord::topology::NodeResourceTopology;
 use api_meta::{Object, ObjectKey, ObjectMeta};
 use sched_classes::{Fact, Gone, NodeNotes, PodWords, Settings};
-use sched_core::{Interner, NodeFact, PodFact};
+use sched_core::{ClaimFact, ClassFact, Interner, LimitsFact, NodeFact, PodFact, VolumeFact};
+use sched_plugins::Budget;
+use serde::Deserialize;
+use serde_json::Value;
 use tokio::sync::mpsc;
+
+use crate::preemption::budget_of;
 
 /// Greatest number of changes on their way; mirrors wait when it is reached.
 const CHANGES_MAX: usize = 4096;
@@ -40,6 +45,26 @@ pub(crate) enum Change {
     Namespace(String, BTreeMap<String, String>),
     /// A namespace went.
     NamespaceGone(String),
+    /// A claim of storage came or changed.
+    Claim(ClaimFact),
+    /// A claim of storage went.
+    ClaimGone(ObjectKey),
+    /// A volume came or changed.
+    Volume(VolumeFact),
+    /// A volume went.
+    VolumeGone(String),
+    /// A class of storage came or changed.
+    Class(ClassFact),
+    /// A class of storage went.
+    ClassGone(String),
+    /// What a node says of its CSI drivers came or changed.
+    Limits(LimitsFact),
+    /// What a node said of its CSI drivers went.
+    LimitsGone(String),
+    /// A disruption budget came or changed.
+    Budget(ObjectKey, Budget),
+    /// A disruption budget went.
+    BudgetGone(ObjectKey),
     /// An object of an optional kind came or changed.
     Fact(Box<Fact>),
     /// An object of an optional kind went.
@@ -49,7 +74,7 @@ pub(crate) enum Change {
 }
 
 /// How many mirrors there are.
-pub(crate) const MIRRORS: usize = 9;
+pub(crate) const MIRRORS: usize = 14;
 
 /// The sending ends, one per mirror.
 pub(crate) struct Inlets {
@@ -61,6 +86,11 @@ pub(crate) struct Inlets {
 }
 
 impl Inlets {
+    /// The end of a kind that every cluster has.
+    pub(crate) fn of<K>(&self, kind: K) -> Inlet<K> {
+        Inlet { kind, to: self.to.clone() }
+    }
+
     /// The end of a kind that a cluster may not have.
     pub(crate) fn optional<T: OptionalKind>(&self) -> Optional<T> {
         let (classes, to) = (self.classes.clone(), self.to.clone());
@@ -125,6 +155,16 @@ pub(crate) struct Pods(Projector);
 pub(crate) struct Nodes;
 /// The mirror of namespaces.
 pub(crate) struct Namespaces;
+/// The mirror of disruption budgets.
+pub(crate) struct Budgets;
+/// The mirror of claims of storage.
+pub(crate) struct Claims;
+/// The mirror of volumes.
+pub(crate) struct Volumes;
+/// The mirror of classes of storage.
+pub(crate) struct Classes;
+/// The mirror of what nodes say of their CSI drivers.
+pub(crate) struct Limits;
 
 impl Kind for Pods {
     const NUMBER: usize = 0;
@@ -165,6 +205,88 @@ impl Kind for Namespaces {
 
     fn gone(key: ObjectKey) -> Change {
         Change::NamespaceGone(key.name)
+    }
+}
+
+impl Kind for Budgets {
+    const NUMBER: usize = 9;
+
+    fn open(&self, text: &str) -> Result<(ObjectMeta, Change), serde_json::Error> {
+        let budget = PodDisruptionBudget::decode(text)?;
+        let change = Change::Budget(budget.metadata.key(), budget_of(&budget));
+        Ok((budget.metadata, change))
+    }
+
+    fn gone(key: ObjectKey) -> Change {
+        Change::BudgetGone(key)
+    }
+}
+
+/// An object of which only some fields are known.
+#[derive(Deserialize)]
+struct Loose {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: Value,
+    #[serde(default)]
+    status: Value,
+}
+
+impl Kind for Claims {
+    const NUMBER: usize = 10;
+
+    fn open(&self, text: &str) -> Result<(ObjectMeta, Change), serde_json::Error> {
+        let Loose { metadata, spec, status } = serde_json::from_str(text)?;
+        let change = Change::Claim(ClaimFact::of(&metadata, &spec, &status));
+        Ok((metadata, change))
+    }
+
+    fn gone(key: ObjectKey) -> Change {
+        Change::ClaimGone(key)
+    }
+}
+
+impl Kind for Volumes {
+    const NUMBER: usize = 11;
+
+    fn open(&self, text: &str) -> Result<(ObjectMeta, Change), serde_json::Error> {
+        let Loose { metadata, spec, status } = serde_json::from_str(text)?;
+        let change = Change::Volume(VolumeFact::of(&metadata, &spec, &status));
+        Ok((metadata, change))
+    }
+
+    fn gone(key: ObjectKey) -> Change {
+        Change::VolumeGone(key.name)
+    }
+}
+
+impl Kind for Classes {
+    const NUMBER: usize = 12;
+
+    fn open(&self, text: &str) -> Result<(ObjectMeta, Change), serde_json::Error> {
+        // A class has its fields at the top.
+        let object: Value = serde_json::from_str(text)?;
+        let metadata = ObjectMeta::deserialize(&object["metadata"])?;
+        let change = Change::Class(ClassFact::of(&metadata, &object));
+        Ok((metadata, change))
+    }
+
+    fn gone(key: ObjectKey) -> Change {
+        Change::ClassGone(key.name)
+    }
+}
+
+impl Kind for Limits {
+    const NUMBER: usize = 13;
+
+    fn open(&self, text: &str) -> Result<(ObjectMeta, Change), serde_json::Error> {
+        let Loose { metadata, spec, .. } = serde_json::from_str(text)?;
+        let change = Change::Limits(LimitsFact::of(&metadata, &spec));
+        Ok((metadata, change))
+    }
+
+    fn gone(key: ObjectKey) -> Change {
+        Change::LimitsGone(key.name)
     }
 }
 

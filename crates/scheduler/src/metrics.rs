@@ -26,6 +26,8 @@ pub struct Metrics {
     events_dropped: AtomicU64,
     log_written: AtomicU64,
     log_lost: AtomicU64,
+    preemptions: AtomicU64,
+    victims: AtomicU64,
     nodes: AtomicU64,
     pods: AtomicU64,
     pending: [AtomicU64; 5],
@@ -78,6 +80,11 @@ impl Metrics {
         self.errors.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn preempts(&self, victims: usize) {
+        self.preemptions.fetch_add(1, Ordering::Relaxed);
+        self.victims.fetch_add(victims as u64, Ordering::Relaxed);
+    }
+
     pub(crate) fn decided(&self, took: Duration) {
         self.attempt.observe(took);
     }
@@ -124,6 +131,12 @@ impl Metrics {
         out.push_str("# HELP scheduler_cache_size Nodes and pods the scheduler counts.\n# TYPE scheduler_cache_size gauge\n");
         let _ = writeln!(out, "scheduler_cache_size{{type=\"nodes\"}} {}", read(&self.nodes));
         let _ = writeln!(out, "scheduler_cache_size{{type=\"pods\"}} {}", read(&self.pods));
+        out.push_str("# HELP scheduler_preemption_attempts_total Attempts to make room for a pod by sending others away.\n");
+        out.push_str("# TYPE scheduler_preemption_attempts_total counter\n");
+        let _ = writeln!(out, "scheduler_preemption_attempts_total {}", read(&self.preemptions));
+        out.push_str("# HELP scheduler_preemption_victims_total Pods sent away for others.\n");
+        out.push_str("# TYPE scheduler_preemption_victims_total counter\n");
+        let _ = writeln!(out, "scheduler_preemption_victims_total {}", read(&self.victims));
         out.push_str("# HELP scheduler_events_dropped_total Events not written because too many waited.\n");
         out.push_str("# TYPE scheduler_events_dropped_total counter\n");
         let _ = writeln!(out, "scheduler_events_dropped_total {}", read(&self.events_dropped));

@@ -4,22 +4,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api_client::{Client, Reflector};
-use api_core::{Namespace, Node, Pod};
+use api_core::{Namespace, Node, PersistentVolumeClaim, Pod, PodDisruptionBudget};
 use api_koord::device::Device;
 use api_koord::gang::{PodGroup, WorkloadPodGroup};
 use api_koord::metric::NodeMetric;
 use api_koord::quota::ElasticQuota;
 use api_koord::topology::NodeResourceTopology;
 use api_meta::Object;
+use reconcile::{AllowAll, Permit};
 use stdx::{BoxFuture, Env, Time};
 use tokio::sync::mpsc;
 
 use crate::binder::{self, Binder, Bulk, Fate};
 use crate::classes::ClassSteps;
 use crate::core::{Bind, Core, Outcome};
+use crate::evictor::{Evicted, Evictor};
 use crate::inbox::{self, Change, Inlets, MIRRORS, OptionalKind, Projector};
 use crate::optional;
 use crate::steps::Steps;
+use crate::storage::{self, Storekeeper};
 use crate::teller::Teller;
 use crate::{Config, DecisionLog, Metrics};
 
@@ -29,6 +32,7 @@ pub struct Scheduler {
     env: Env,
     config: Config,
     steps: Box<dyn Steps>,
+    guard: Arc<dyn Permit>,
     metrics: Arc<Metrics>,
     log: Option<DecisionLog>,
 }
@@ -36,8 +40,14 @@ pub struct Scheduler {
 impl Scheduler {
     /// A scheduler that speaks to the API server behind `client`.
     pub fn new(client: Client, env: Env, config: Config) -> Scheduler {
-        let steps = Box::new(ClassSteps::new(&config.classes));
-        Scheduler { client, env, config, steps, metrics: Arc::new(Metrics::default()), log: None }
+        let metrics = Arc::new(Metrics::default());
+        let (steps, guard) = (Box::new(ClassSteps::new(&config.classes)), Arc::new(AllowAll));
+        Scheduler { client, env, config, steps, guard, metrics, log: None }
+    }
+
+    /// The same, asking this permit point before it sends anybody away.
+    pub fn with_guard(self, guard: Arc<dyn Permit>) -> Scheduler {
+        Scheduler { guard, ..self }
     }
 
     /// The same, with phases beside the decision.
@@ -59,14 +69,19 @@ impl Scheduler {
     pub async fn run(self) {
         let projector = Projector::new(self.config.classes.clone());
         let (inlets, changes) = inbox::channel(projector.clone());
-        let classes = self.mirror_classes(&inlets);
-        let Inlets { pods, nodes, namespaces, .. } = inlets;
+        let optional = self.mirror_classes(&inlets);
         let mirror = |resource| Reflector::new(self.client.clone(), self.env.clone(), resource);
-        let pods = mirror(Pod::RESOURCE).run_into(pods);
-        let nodes = mirror(Node::RESOURCE).run_into(nodes);
-        let namespaces = mirror(Namespace::RESOURCE).run_into(namespaces);
+        let budgets = mirror(PodDisruptionBudget::RESOURCE).run_into(inlets.of(inbox::Budgets));
+        let claims = mirror(PersistentVolumeClaim::RESOURCE).run_into(inlets.of(inbox::Claims));
+        let volumes = mirror(storage::VOLUMES).run_into(inlets.of(inbox::Volumes));
+        let classes = mirror(storage::CLASSES).run_into(inlets.of(inbox::Classes));
+        let limits = mirror(storage::CSI_NODES).run_into(inlets.of(inbox::Limits));
+        let pods = mirror(Pod::RESOURCE).run_into(inlets.pods);
+        let nodes = mirror(Node::RESOURCE).run_into(inlets.nodes);
+        let namespaces = mirror(Namespace::RESOURCE).run_into(inlets.namespaces);
         let desk = Desk::new(self, projector);
-        tokio::join!(pods, nodes, namespaces, classes, desk.run(changes));
+        let storage = async { tokio::join!(claims, volumes, classes, limits) };
+        tokio::join!(pods, nodes, namespaces, budgets, storage, optional, desk.run(changes));
     }
 
     /// Mirrors of the kinds that a cluster may not have.
@@ -96,6 +111,8 @@ struct Desk {
     synced: [bool; MIRRORS],
     core: Core,
     binder: Binder,
+    evictor: Evictor,
+    storekeeper: Storekeeper,
     teller: Teller,
     metrics: Arc<Metrics>,
     client: Client,
@@ -105,9 +122,8 @@ struct Desk {
 
 impl Desk {
     fn new(scheduler: Scheduler, projector: Projector) -> Desk {
-        let Scheduler { client, env, config, steps, metrics, mut log } = scheduler;
-        let name = config.profiles.first().map(|p| p.name.clone()).unwrap_or_default();
-        let mut core = Core::with(&config.profiles, steps);
+        let Scheduler { client, env, config, steps, guard, metrics, mut log } = scheduler;
+        let mut core = Core::with(&config.profiles, steps).guarded(guard);
         if let Some(log) = &mut log {
             log.begin(config.configuration.clone());
             core.snapshot.keep_journal();
@@ -124,7 +140,9 @@ impl Desk {
                 config.binds_in_flight_max,
                 config.bind_batch_max,
             ),
-            teller: Teller::new(client.clone(), env.clone(), name, config.notes_in_flight_max),
+            evictor: Evictor::new(client.clone(), env.clone()),
+            storekeeper: Storekeeper::new(client.clone()),
+            teller: Teller::new(client.clone(), env.clone(), config.notes_in_flight_max),
             metrics,
             client,
             decisions_per_turn: config.decisions_per_turn.max(1),
@@ -147,6 +165,8 @@ impl Desk {
                 log.tell(&mut self.core.snapshot);
             }
             self.binder.start();
+            self.evictor.start();
+            self.storekeeper.start();
             self.teller.start();
             self.tell_metrics();
             if more {
@@ -163,6 +183,10 @@ impl Desk {
                 biased;
                 Some(change) = changes.recv() => self.take(change),
                 fates = self.binder.next() => self.settle(fates),
+                evicted = self.evictor.next() => self.tell_evicted(&evicted),
+                (uid, written) = self.storekeeper.next() => {
+                    self.core.volumes_written(&uid, written, self.env.now());
+                }
                 () = self.teller.next() => {}
                 found = &mut discovery, if bulk == Bulk::Unknown => {
                     bulk = found;
@@ -218,6 +242,23 @@ impl Desk {
                     self.metrics.refused();
                     self.teller.refused(&pod, &refusal.message(), now);
                 }
+                Outcome::Volumes(pod, plan) => self.storekeeper.push(pod.uid.clone(), plan),
+                Outcome::Failed(pod, why) => {
+                    self.metrics.failed();
+                    tracing::info!(pod = %pod.key(), why, "not carried out");
+                    self.teller.errored(&pod, &why, now);
+                }
+                Outcome::Nominated(pod, node) => self.teller.nominate(&pod, node.as_deref()),
+                Outcome::Evict(eviction) => {
+                    tracing::debug!(pod = %eviction.preemptor.key(), node = %eviction.node, victims = eviction.victims.len(), "makes room");
+                    self.metrics.preempts(eviction.victims.len() + eviction.unbound.len());
+                    for victim in &eviction.unbound {
+                        self.teller.preempted(victim, (&eviction.preemptor, &eviction.node), true, now);
+                    }
+                    if !eviction.victims.is_empty() || !eviction.displaced.is_empty() {
+                        self.evictor.push(eviction);
+                    }
+                }
             }
         }
     }
@@ -245,6 +286,17 @@ impl Desk {
                 }
             }
         }
+    }
+
+    fn tell_evicted(&mut self, evicted: &Evicted) {
+        let now = self.env.now();
+        let eviction = &evicted.eviction;
+        for (victim, outcome) in eviction.victims.iter().zip(&evicted.outcomes) {
+            if matches!(outcome, reconcile::Outcome::Done(_)) {
+                self.teller.preempted(victim, (&eviction.preemptor, &eviction.node), false, now);
+            }
+        }
+        self.core.evicted(evicted, now);
     }
 
     fn tell_metrics(&self) {

@@ -26,7 +26,6 @@ const MESSAGE_CHARS_MAX: usize = 1024;
 pub(crate) struct Teller {
     client: Client,
     env: Env,
-    name: String,
     in_flight_max: usize,
     flying: FuturesUnordered<BoxFuture<()>>,
     /// What was last said of a pod that cannot be placed.
@@ -52,11 +51,10 @@ enum Event {
 }
 
 impl Teller {
-    pub(crate) fn new(client: Client, env: Env, name: String, in_flight_max: usize) -> Teller {
+    pub(crate) fn new(client: Client, env: Env, in_flight_max: usize) -> Teller {
         Teller {
             client,
             env,
-            name,
             in_flight_max: in_flight_max.max(1),
             flying: FuturesUnordered::new(),
             said: BTreeMap::new(),
@@ -75,7 +73,7 @@ impl Teller {
     pub(crate) fn scheduled(&mut self, pod: &PodFact, node: &str, now: Time) {
         let message = format!("Successfully assigned {}/{} to {node}", pod.kin.namespace, pod.name);
         let name = self.event_name(pod);
-        let event = self.event(pod, &name, ("Normal", "Scheduled", "Binding"), &message, now);
+        let event = event(pod, &name, ("Normal", "Scheduled", "Binding"), &message, now);
         self.push(Event::New(pod.kin.namespace.clone(), event));
     }
 
@@ -87,6 +85,32 @@ impl Teller {
     /// A decision could not be carried out.
     pub(crate) fn errored(&mut self, pod: &PodFact, message: &str, now: Time) {
         self.failed(pod, "SchedulerError", message, now);
+    }
+
+    /// A pod waits for room on a node from now on, or on none: written together with what is said of it.
+    pub(crate) fn nominate(&mut self, pod: &PodFact, node: Option<&str>) {
+        let (_, body) = self.conditions.entry(pod.uid.clone()).or_insert_with(|| (pod.key(), head(pod)));
+        body["status"]["nominatedNodeName"] = json!(node);
+    }
+
+    /// A pod was sent away for a more important one; or, before it was bound, lost its place.
+    pub(crate) fn preempted(
+        &mut self,
+        victim: &PodFact,
+        (preemptor, node): (&PodFact, &str),
+        in_memory: bool,
+        now: Time,
+    ) {
+        let end = if in_memory { " (in kube-scheduler memory)." } else { "" };
+        let message = format!("Preempted by pod {} on node {node}{end}", preemptor.uid);
+        let name = self.event_name(victim);
+        let mut event = event(victim, &name, ("Normal", "Preempted", "Preempting"), &message, now);
+        event["related"] = reference(preemptor);
+        for field in ["reportingComponent", "reportingInstance"] {
+            event[field] = json!(&*preemptor.scheduler);
+        }
+        event["source"]["component"] = json!(&*preemptor.scheduler);
+        self.push(Event::New(victim.kin.namespace.clone(), event));
     }
 
     /// A pod has left: nothing more is to be said of it.
@@ -109,16 +133,14 @@ impl Teller {
         }
         let since = self.said.get(&pod.uid).map_or(now, |s| s.since);
         let name = self.event_name(pod);
-        let event = self.event(pod, &name, ("Warning", "FailedScheduling", "Scheduling"), &message, now);
+        let event = event(pod, &name, ("Warning", "FailedScheduling", "Scheduling"), &message, now);
         self.push(Event::New(pod.kin.namespace.clone(), event));
         let condition = json!({
             "type": "PodScheduled", "status": "False", "reason": reason, "message": message,
             "lastProbeTime": null, "lastTransitionTime": since,
         });
-        let mut body = json!({"metadata": {"uid": &*pod.uid}, "status": {"conditions": [condition]}});
-        if pod.revision != 0 {
-            body["metadata"]["resourceVersion"] = json!(pod.revision.to_string());
-        }
+        let mut body = head(pod);
+        body["status"]["conditions"] = json!([condition]);
         self.conditions.insert(pod.uid.clone(), (pod.key(), body));
         self.said
             .insert(pod.uid.clone(), Said { message, since, event: name, count: 1, first: now, last: now });
@@ -126,22 +148,6 @@ impl Teller {
 
     fn event_name(&self, pod: &PodFact) -> String {
         format!("{}.{:016x}", pod.name, self.env.rng.next_u64())
-    }
-
-    fn event(&self, pod: &PodFact, name: &str, what: (&str, &str, &str), message: &str, now: Time) -> Value {
-        let (kind, reason, action) = what;
-        json!({
-            "apiVersion": "v1", "kind": "Event",
-            "metadata": {"name": name, "namespace": pod.kin.namespace},
-            "involvedObject": {
-                "apiVersion": "v1", "kind": "Pod",
-                "namespace": pod.kin.namespace, "name": &*pod.name, "uid": &*pod.uid,
-            },
-            "type": kind, "reason": reason, "action": action, "message": message,
-            "source": {"component": self.name},
-            "reportingComponent": self.name, "reportingInstance": self.name,
-            "eventTime": null, "firstTimestamp": now, "lastTimestamp": now, "count": 1,
-        })
     }
 
     fn push(&mut self, event: Event) {
@@ -173,6 +179,36 @@ impl Teller {
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// A change of a pod's status, fenced by its identity and version, that says nothing yet.
+fn head(pod: &PodFact) -> Value {
+    let mut body = json!({"metadata": {"uid": &*pod.uid}, "status": {}});
+    if pod.revision != 0 {
+        body["metadata"]["resourceVersion"] = json!(pod.revision.to_string());
+    }
+    body
+}
+
+fn reference(pod: &PodFact) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "namespace": pod.kin.namespace, "name": &*pod.name, "uid": &*pod.uid,
+    })
+}
+
+/// An event about a pod, from the profile that schedules it.
+fn event(pod: &PodFact, name: &str, what: (&str, &str, &str), message: &str, now: Time) -> Value {
+    let ((kind, reason, action), component) = (what, &*pod.scheduler);
+    json!({
+        "apiVersion": "v1", "kind": "Event",
+        "metadata": {"name": name, "namespace": pod.kin.namespace},
+        "involvedObject": reference(pod),
+        "type": kind, "reason": reason, "action": action, "message": message,
+        "source": {"component": component},
+        "reportingComponent": component, "reportingInstance": component,
+        "eventTime": null, "firstTimestamp": now, "lastTimestamp": now, "count": 1,
+    })
 }
 
 /// Attempts to write one condition.

@@ -182,19 +182,41 @@ impl State {
                 if !fence.is_null() && *fence != pod["metadata"]["resourceVersion"] {
                     return Err(Box::new(Status::failure(Reason::Conflict, "modified")));
                 }
-                pod["status"]["conditions"] = body["status"]["conditions"].clone();
+                for (field, value) in body["status"].as_object().into_iter().flatten() {
+                    match (field.as_str(), value) {
+                        ("conditions", Value::Array(news)) => {
+                            let mut all = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+                            all.retain(|c| news.iter().all(|n| n["type"] != c["type"]));
+                            all.extend(news.iter().cloned());
+                            pod["status"]["conditions"] = json!(all);
+                        }
+                        _ => pod["status"][field] = value.clone(),
+                    }
+                }
                 self.store("pods", pod.clone());
                 Ok(pod)
             }
             ("PATCH", path) => {
                 let mut object = self.get(path)?;
-                for (key, value) in body.as_object().into_iter().flatten() {
-                    object[key] = value.clone();
+                let fence = &body["metadata"]["resourceVersion"];
+                if !fence.is_null() && *fence != object["metadata"]["resourceVersion"] {
+                    return Err(Box::new(Status::failure(Reason::Conflict, "modified")));
                 }
-                self.store(collection_of(path), object.clone());
-                Ok(object)
+                merge(&mut object, &body);
+                self.store(collection_of(path), object);
+                self.get(path)
             }
-            ("GET", path) if path.matches('/').count() > 4 => self.get(path),
+            ("DELETE", path) => {
+                // With grace: whoever runs it lets it end.
+                let mut pod = self.get(path)?;
+                if pod["metadata"]["uid"] != body["preconditions"]["uid"] {
+                    return Err(Box::new(Status::failure(Reason::Conflict, "another pod of that name")));
+                }
+                pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+                self.store("pods", pod.clone());
+                Ok(pod)
+            }
+            ("GET", path) if is_object(path) => self.get(path),
             ("GET", path) => {
                 let mine = self.objects.iter().filter(|(p, _)| collection_of(p) == collection_of(path));
                 let items: Vec<&Value> = mine.map(|(_, o)| o).collect();
@@ -229,7 +251,9 @@ impl State {
 
     fn path(&self, collection: &str, name: &str) -> String {
         match collection {
-            "nodes" | "namespaces" => format!("/api/v1/{collection}/{name}"),
+            "nodes" | "namespaces" | "persistentvolumes" => format!("/api/v1/{collection}/{name}"),
+            "storageclasses" | "csinodes" => format!("/apis/storage.k8s.io/v1/{collection}/{name}"),
+            "poddisruptionbudgets" => format!("/apis/policy/v1/namespaces/d/{collection}/{name}"),
             _ => format!("/api/v1/namespaces/d/{collection}/{name}"),
         }
     }
@@ -249,10 +273,34 @@ impl State {
     }
 }
 
+/// What follows group and version.
+fn tail(path: &str) -> Vec<&str> {
+    let skip = if path.starts_with("/apis/") { 4 } else { 3 };
+    path.split('/').skip(skip).collect()
+}
+
 /// The plural in a path of either form.
 fn collection_of(path: &str) -> &str {
-    let parts: Vec<&str> = path.trim_start_matches("/api/v1/").split('/').collect();
+    let parts = tail(path);
     if parts[0] == "namespaces" && parts.len() > 2 { parts[2] } else { parts[0] }
+}
+
+/// Whether the path names one object.
+fn is_object(path: &str) -> bool {
+    let parts = tail(path);
+    parts.len() == if parts[0] == "namespaces" && parts.len() > 2 { 4 } else { 2 }
+}
+
+/// A merge patch.
+fn merge(into: &mut Value, patch: &Value) {
+    match patch {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                merge(&mut into[key], value);
+            }
+        }
+        other => *into = other.clone(),
+    }
 }
 
 fn respond(code: u16, body: &Value) -> Response {

@@ -173,7 +173,12 @@ impl Stage {
     }
 
     fn arrive(&mut self, pod: &Pod, lifetime: Option<Duration>, now: Time) -> Result<(), String> {
-        let fact = Arc::new(self.interner.project(pod));
+        // Records hold no claims and volumes: what a pod wants of storage is as if it were there.
+        let mut fact = self.interner.project(pod);
+        if let Some(rare) = &mut fact.rare {
+            rare.claims.clear();
+        }
+        let fact = Arc::new(fact);
         let known = self.asked.contains_key(&fact.uid);
         if known && self.account.place_of(&fact.uid).is_some() {
             // What changes after a pod was placed does not move it.
