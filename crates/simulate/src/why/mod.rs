@@ -120,12 +120,16 @@ impl Cluster {
     /// What the rules say about a pod, placed or not. A placed one is judged as if it were to be placed anew now.
     pub fn why(&mut self, pod: &Pod) -> Why {
         let mut fact = self.interner.project(pod);
+        // Claims and volumes are not given: what the pod wants of storage is as if it were there.
+        if let Some(rare) = &mut fact.rare {
+            rare.claims.clear();
+        }
         let there = fact.node.take();
         let lifted = self.snapshot.lift(&fact.uid);
         let decision = self.rules.engine().decide(&mut self.snapshot, &fact);
         let survey = self.rules.plain().survey(&self.snapshot, &fact);
         let mut why = Why {
-            gates: fact.gates.to_vec(),
+            gates: fact.gates().to_vec(),
             here: self.here(&survey, &decision, there.as_deref()),
             not_there: self.groups(&survey),
             ..Why::default()
