@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use sched_core::{
-    Decision, Hints, NodeFact, NodeInfo, PodFact, Reason, Rejection, Resolvable, Slot, Snapshot,
+    Decision, Hints, NodeFact, NodeInfo, Nominations, PodFact, Reason, Rejection, Resolvable, Slot, Snapshot,
 };
 use sched_device::{BestFit, DeviceSet, Node, Policy, Rating, Shape};
 use sched_plugins::{Engine, Extra, Preemption, Profile, Rules};
@@ -70,7 +70,9 @@ impl Placer {
         if shape.devices > 0 {
             return None;
         }
-        engine_of(&mut self.engines, pod).preempt(&mut self.snapshot, pod, &[])
+        engine_of(&mut self.engines, pod)
+            .preempt(&mut self.snapshot, pod, (&[], &Nominations::none()), &[])
+            .ok()
     }
 
     /// Puts a pod on a node; its devices are those the policy takes there. A pod that stays where it was may find none free.
