@@ -298,6 +298,7 @@ mod tests {
             upfront: None,
             groups: Vec::new(),
             never_preempts: false,
+            preempting: None,
             wake: crate::Hints::NONE,
         };
         snapshot.note_decision(&b, &Decision::Refused(refusal), Time::from_secs(1));
