@@ -28,6 +28,8 @@ use crate::{logs, node, probe};
 const STEPS_MAX: usize = 32;
 /// Wait before a pod that could not be made ready is tried again.
 const PREPARE_AGAIN: Duration = Duration::from_secs(5);
+/// Wait before tokens that could not be renewed are asked for again.
+const RENEW_AGAIN: Duration = Duration::from_secs(30);
 /// Time between looks at what running containers do that they should not.
 const REMARKS_EVERY: Duration = Duration::from_secs(5);
 /// Grace of containers when the agent ends with its pods.
@@ -43,6 +45,8 @@ pub(crate) type Directory = Arc<Mutex<BTreeMap<ObjectKey, String>>>;
 enum Event {
     Pod(usize, Box<Delta<Pod>>),
     Prepared(String, Result<(Sources, IpAddr), Refusal>),
+    /// New tokens for the volumes of a pod.
+    Renewed(String, Result<Sources, Refusal>),
     Probed {
         uid: String,
         container: usize,
@@ -214,6 +218,10 @@ impl<R: PodRuntime> Agent<R> {
                 self.prepared(&uid, outcome);
                 Ok(vec![uid])
             }
+            Event::Renewed(uid, outcome) => {
+                self.renewed(&uid, outcome);
+                Ok(vec![uid])
+            }
             Event::Probed { uid, container, kind, attempt, answer } => {
                 self.probed(&uid, container, kind, attempt, answer);
                 Ok(vec![uid])
@@ -297,6 +305,8 @@ impl<R: PodRuntime> Agent<R> {
         for _ in 0..STEPS_MAX {
             let now = self.env.now();
             self.prepare(uid, now);
+            self.renew(uid, now);
+            self.refill(uid, now).await;
             let Some(worker) = self.workers.get_mut(uid) else { return };
             let facts = runtime.facts(uid, &worker.shape).await;
             let outcome = worker.decide(&facts, &self.config.host_address, now);
@@ -323,7 +333,8 @@ impl<R: PodRuntime> Agent<R> {
                 Preparation::Wanted(at) if at > now => Some(at),
                 _ => None,
             };
-            worker.wake = outcome.wake.into_iter().chain(retry).chain(worker.tell_at).min();
+            let others = [retry, worker.tell_at, worker.renew_at];
+            worker.wake = outcome.wake.into_iter().chain(others.into_iter().flatten()).min();
             if is_over && worker.deletion == Deletion::Gone {
                 runtime.remove(uid).await;
                 return self.forget(uid);
@@ -414,10 +425,10 @@ impl<R: PodRuntime> Agent<R> {
         let Some(worker) = self.workers.get_mut(uid).filter(|w| w.wants_preparation(now)) else { return };
         worker.preparation = Preparation::Asked;
         let (client, runtime, sender) = (self.client.clone(), self.runtime.clone(), self.sender.clone());
-        let (pod, uid) = (worker.pod.clone(), uid.to_owned());
+        let (env, pod, uid) = (self.env.clone(), worker.pod.clone(), uid.to_owned());
         self.env.spawn("node prepare", async move {
             let outcome = async {
-                let sources = Sources::read(&client, &pod).await?;
+                let sources = Sources::read(&client, &env, &pod).await?;
                 let order: PodOrder = resolve::pod(&pod, &sources)?;
                 resolve::check(&pod, &sources)?;
                 Ok((sources, runtime.prepare(&order).await?))
@@ -433,6 +444,7 @@ impl<R: PodRuntime> Agent<R> {
         match outcome {
             Ok((sources, address)) => {
                 worker.address = Some(address);
+                worker.renew_at = sources.renew_at();
                 worker.preparation = Preparation::Done(Arc::new(sources));
                 worker.refusal = None;
             }
@@ -441,6 +453,52 @@ impl<R: PodRuntime> Agent<R> {
                 worker.preparation = Preparation::Wanted(now + PREPARE_AGAIN);
                 worker.refusal = Some(refusal);
             }
+        }
+    }
+
+    /// Asks for new tokens when it is time.
+    fn renew(&mut self, uid: &str, now: Time) {
+        let Some(worker) = self.workers.get_mut(uid) else { return };
+        let Some(sources) = worker.take_renewal(now) else { return };
+        let (client, env, sender) = (self.client.clone(), self.env.clone(), self.sender.clone());
+        let (pod, uid) = (worker.pod.clone(), uid.to_owned());
+        self.env.spawn("node renew", async move {
+            let outcome = Sources::clone(&sources).renewed(&client, &env, &pod).await;
+            let _ = sender.send(Event::Renewed(uid, outcome));
+        });
+    }
+
+    /// What is in the volumes stays when there are no new tokens: they are still good for a fifth of their life.
+    fn renewed(&mut self, uid: &str, outcome: Result<Sources, Refusal>) {
+        let now = self.env.now();
+        let Some(worker) = self.workers.get_mut(uid) else { return };
+        match outcome {
+            Ok(sources) => {
+                worker.renew_at = sources.renew_at();
+                worker.preparation = Preparation::Done(Arc::new(sources));
+                worker.wants_refill = true;
+            }
+            Err(refusal) => {
+                self.events.tell(&worker.pod, NoteKind::Warning, &refusal.reason, &refusal.message, now);
+                worker.renew_at = Some(now + RENEW_AGAIN);
+            }
+        }
+    }
+
+    /// Brings renewed tokens to the volumes. Not where they were asked for: calls for one pod come one after the other.
+    async fn refill(&mut self, uid: &str, now: Time) {
+        let Some(worker) = self.workers.get_mut(uid) else { return };
+        if !std::mem::take(&mut worker.wants_refill) || worker.deletion == Deletion::Gone {
+            return;
+        }
+        let Preparation::Done(sources) = &worker.preparation else { return };
+        let filled = match resolve::pod(&worker.pod, sources) {
+            Ok(order) => self.runtime.prepare(&order).await.map(drop),
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(refusal) = filled {
+            self.events.tell(&worker.pod, NoteKind::Warning, &refusal.reason, &refusal.message, now);
+            worker.renew_at = Some(now + RENEW_AGAIN);
         }
     }
 

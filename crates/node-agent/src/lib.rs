@@ -28,6 +28,7 @@ mod probe;
 mod report;
 mod resolve;
 mod runtime;
+mod token;
 mod worker;
 
 pub use agent::run;

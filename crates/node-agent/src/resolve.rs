@@ -8,19 +8,22 @@ use api_meta::Resource;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
+use stdx::{Env, Time};
 
 use crate::order::{ContainerOrder, Content, Mount, PodOrder, Volume};
 use crate::runtime::Refusal;
+use crate::token::{self, Token, Wanted};
 
 const CONFIG_MAPS: Resource = Resource::namespaced("", "v1", "configmaps", "ConfigMap");
 /// Reason of a container that names what is not there.
 const CONFIG_ERROR: &str = "CreateContainerConfigError";
 const SECRETS: Resource = Resource::namespaced("", "v1", "secrets", "Secret");
 
-/// Keys and values of the ConfigMaps and Secrets a pod names; absent ones are `None`.
-#[derive(Default)]
+/// Keys and values of the ConfigMaps and Secrets a pod names, absent ones `None`, and the tokens its volumes ask for.
+#[derive(Clone, Default)]
 pub(crate) struct Sources {
     maps: BTreeMap<(bool, String), Option<Entries>>,
+    tokens: BTreeMap<Wanted, Token>,
 }
 
 /// Values by key.
@@ -28,7 +31,7 @@ type Entries = BTreeMap<String, Vec<u8>>;
 
 impl Sources {
     /// Reads everything the pod names.
-    pub(crate) async fn read(client: &Client, pod: &Pod) -> Result<Sources, Refusal> {
+    pub(crate) async fn read(client: &Client, env: &Env, pod: &Pod) -> Result<Sources, Refusal> {
         let mut sources = Sources::default();
         let namespace = &pod.metadata.namespace;
         for (is_secret, name) in names(pod) {
@@ -40,7 +43,21 @@ impl Sources {
             };
             sources.maps.insert((is_secret, name), object.map(|o| content(&o, is_secret)));
         }
-        Ok(sources)
+        sources.renewed(client, env, pod).await
+    }
+
+    /// The same with new tokens.
+    pub(crate) async fn renewed(mut self, client: &Client, env: &Env, pod: &Pod) -> Result<Sources, Refusal> {
+        for wanted in projections(pod).filter_map(Wanted::of) {
+            let token = token::request(client, env, pod, &wanted).await?;
+            self.tokens.insert(wanted, token);
+        }
+        Ok(self)
+    }
+
+    /// When the first token is to be renewed.
+    pub(crate) fn renew_at(&self) -> Option<Time> {
+        self.tokens.values().map(|token| token.renew_at).min()
     }
 
     fn get(&self, is_secret: bool, name: &str) -> Option<&Entries> {
@@ -70,6 +87,11 @@ fn content(object: &Value, is_secret: bool) -> Entries {
     out
 }
 
+/// What the pod's projected volumes are made of.
+fn projections(pod: &Pod) -> impl Iterator<Item = &Value> {
+    pod.spec.volumes.iter().flat_map(|volume| volume["projected"]["sources"].as_array().into_iter().flatten())
+}
+
 /// (is a Secret, name) of everything the pod names.
 fn names(pod: &Pod) -> Vec<(bool, String)> {
     let mut out = Vec::new();
@@ -91,10 +113,10 @@ fn names(pod: &Pod) -> Vec<(bool, String)> {
     for volume in &pod.spec.volumes {
         add(false, &volume["configMap"]["name"]);
         add(true, &volume["secret"]["secretName"]);
-        for source in volume["projected"]["sources"].as_array().into_iter().flatten() {
-            add(false, &source["configMap"]["name"]);
-            add(true, &source["secret"]["name"]);
-        }
+    }
+    for source in projections(pod) {
+        add(false, &source["configMap"]["name"]);
+        add(true, &source["secret"]["name"]);
     }
     out.sort();
     out.dedup();
@@ -180,16 +202,18 @@ fn projected(around: &Around<'_>, sources: &[Value]) -> Result<Entries, Refusal>
     for source in sources {
         if source["configMap"].is_object() {
             let source = &source["configMap"];
-            // Every namespace has this one on an ordinary cluster; processes here have no use for it.
-            if source["name"] == "kube-root-ca.crt" {
-                continue;
-            }
             out.extend(files(around.sources, false, &source["name"], source)?);
         } else if source["secret"].is_object() {
             let source = &source["secret"];
             out.extend(files(around.sources, true, &source["name"], source)?);
         } else if source["downwardAPI"].is_object() {
             out.extend(downward(around, &source["downwardAPI"]));
+        } else if let Some(wanted) = Wanted::of(source) {
+            let path = source["serviceAccountToken"]["path"].as_str().unwrap_or_default();
+            let missing =
+                || Refusal::new("FailedMount", "the token of the pod's service account is not there");
+            let token = around.sources.tokens.get(&wanted).ok_or_else(missing)?;
+            out.insert(path.to_owned(), token.text.as_bytes().to_vec());
         }
     }
     Ok(out)

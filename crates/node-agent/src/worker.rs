@@ -34,6 +34,10 @@ pub(crate) struct Worker {
     pub(crate) address: Option<IpAddr>,
     pub(crate) preparation: Preparation,
     pub(crate) refusal: Option<Refusal>,
+    /// When tokens in its volumes are to be renewed; nothing while that is under way.
+    pub(crate) renew_at: Option<Time>,
+    /// Its volumes are to be filled again, with what was renewed.
+    pub(crate) wants_refill: bool,
     pub(crate) deletion: Deletion,
     pub(crate) wake: Option<Time>,
     pub(crate) remarks: BTreeSet<Remark>,
@@ -60,6 +64,8 @@ impl Worker {
             address: address.or_else(|| pod.status.pod_ip.parse().ok()),
             preparation: Preparation::Wanted(Time::default()),
             refusal: None,
+            renew_at: None,
+            wants_refill: false,
             deletion: deletion(&pod, &shape),
             wake: None,
             remarks: BTreeSet::new(),
@@ -115,6 +121,16 @@ impl Worker {
     pub(crate) fn wants_preparation(&self, now: Time) -> bool {
         let is_time = matches!(self.preparation, Preparation::Wanted(at) if at <= now);
         is_time && self.deletion == Deletion::None && !self.memory.phase().is_final()
+    }
+
+    /// What it was made ready from, when tokens in it are to be renewed.
+    pub(crate) fn take_renewal(&mut self, now: Time) -> Option<Arc<Sources>> {
+        let Preparation::Done(sources) = &self.preparation else { return None };
+        if self.renew_at.is_none_or(|at| at > now) || self.memory.phase().is_final() {
+            return None;
+        }
+        self.renew_at = None;
+        Some(sources.clone())
     }
 
     /// The patch that tells the server, when there is something to tell.

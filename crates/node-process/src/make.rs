@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use node_agent::{ContainerOrder, Content, PodOrder, Refusal, Volume};
@@ -13,6 +14,9 @@ use crate::records::{self, InstanceConfig, InstanceDir, PodRecord};
 
 /// Where programs are looked for.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Where a container expects token and authority of its service account; a process finds them where KNARR_SERVICE_ACCOUNT says.
+const ACCOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// Removes instances older than the one before this, and the remains of a start that got nowhere.
 pub(crate) fn tidy(pod: &Path, order: &ContainerOrder) -> io::Result<()> {
@@ -71,7 +75,11 @@ pub(crate) fn variables(
     put("NODE_NAME", record.node.clone());
     for mount in &order.mounts {
         let name = mount.volume.to_ascii_uppercase().replace(['-', '.'], "_");
-        put(&format!("KNARR_VOLUME_{name}"), pod.join("volumes").join(&mount.volume).display().to_string());
+        let dir = pod.join("volumes").join(&mount.volume).display().to_string();
+        if mount.path == ACCOUNT_PATH {
+            put("KNARR_SERVICE_ACCOUNT", dir.clone());
+        }
+        put(&format!("KNARR_VOLUME_{name}"), dir);
     }
     env.extend(image.env.clone());
     env.extend(order.env.iter().cloned());
@@ -88,7 +96,10 @@ pub(crate) fn fill(dir: &Path, volume: &Volume) -> io::Result<()> {
             fs::create_dir_all(parent)?;
         }
         let new = path.with_extension("knarr-new");
-        fs::write(&new, bytes)?;
+        // For the cluster's owner alone: it may be a secret or a token.
+        let mut options = fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(bytes)?;
         fs::rename(&new, &path)?;
     }
     Ok(())

@@ -26,6 +26,35 @@ async fn a_pod_serves_on_its_own_address_and_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn a_pod_finds_token_authority_and_namespace_of_its_account_and_a_new_token_before_the_old_one_ends() {
+    let w = World::new();
+    w.api.put("/api/v1/namespaces/d/configmaps/kube-root-ca.crt", json!({"data": {"ca.crt": "authority"}}));
+    let field = json!({"fieldPath": "metadata.namespace"});
+    let sources = json!([
+        // Two seconds to live: renewed after 1.6.
+        {"serviceAccountToken": {"expirationSeconds": 2, "path": "token"}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": field}]}},
+    ]);
+    let mount = json!({"name": "kube-api-access-abcde", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"});
+    let mut own = server("serve:1");
+    own["volumeMounts"] = json!([mount]);
+    let volume = json!({"name": "kube-api-access-abcde", "projected": {"sources": sources}});
+    w.api.pod("p", "n1", json!({"serviceAccountName": "robot", "containers": [own], "volumes": [volume]}));
+    let pod = w.until_ready("p").await;
+    let uid = pod["metadata"]["uid"].as_str().unwrap();
+    let dir = w.dir.join("state/pods").join(uid).join("volumes/kube-api-access-abcde");
+    let read = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap();
+    assert_eq!((read("ca.crt").as_str(), read("namespace").as_str()), ("authority", "d"));
+    let first = read("token");
+    assert!(first.starts_with("token-"), "{first}");
+    let renewed = |_: &Value| read("token") != first;
+    w.until("p", "given a new token", renewed).await;
+    let asked = w.api.requests();
+    assert!(asked.iter().any(|r| r == "POST /api/v1/namespaces/d/serviceaccounts/robot/token"), "{asked:?}");
+}
+
+#[tokio::test]
 async fn an_image_change_restarts_only_the_changed_container() {
     let w = World::new();
     let spec = |image: &str| json!({"containers": [server(image), script("b", "sleep 1000")]});

@@ -111,6 +111,12 @@ impl FakeApi {
                 None if is_collection(&path) => state.list(&path, &query),
                 None => return Err((404, "NotFound")),
             },
+            Method::POST if path.ends_with("/token") => {
+                let life = body["spec"]["expirationSeconds"].as_i64().unwrap_or(3600);
+                state.version += 1;
+                let end = stdx::Time::from_secs(now.secs() + life).to_string();
+                json!({"status": {"token": format!("token-{}", state.version), "expirationTimestamp": end}})
+            }
             Method::POST => {
                 let path = format!("{path}/{}", body["metadata"]["name"].as_str().unwrap_or(""));
                 if state.objects.contains_key(&path) {
