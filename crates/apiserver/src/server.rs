@@ -1,7 +1,7 @@
 //! The server as its callers see it: who asks and what, one response back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -183,6 +183,7 @@ pub struct ApiServer {
     began: stdx::Time,
     figures: Mutex<Vec<Figures>>,
     protected: Mutex<BTreeSet<Protection>>,
+    needs_accounts: AtomicBool,
     authenticator: OnceLock<Arc<Authenticator>>,
 }
 
@@ -207,6 +208,7 @@ impl ApiServer {
             began: config.env.now(),
             figures: Mutex::default(),
             protected: Mutex::default(),
+            needs_accounts: AtomicBool::new(false),
             authenticator: OnceLock::new(),
             store: config.store,
             env: config.env,
@@ -224,6 +226,16 @@ impl ApiServer {
     /// Protects more from deletion than what is labelled, and definitions in use, which always are.
     pub fn protect(&self, what: impl IntoIterator<Item = Protection>) {
         self.protected.lock().unwrap_or_else(PoisonError::into_inner).extend(what);
+    }
+
+    /// Refuses pods whose service account is not there from now on, as upstream does: for a server beside which a controller makes
+    /// the account `default` of every namespace.
+    pub fn require_accounts(&self) {
+        self.needs_accounts.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn needs_accounts(&self) -> bool {
+        self.needs_accounts.load(Ordering::Relaxed)
     }
 
     /// Writes a line about every request from now on. Later calls change nothing.

@@ -90,6 +90,7 @@ impl Plane {
         server.bootstrap_roles().await.context("make the first roles")?;
         if served.contains(&Role::Controllers) {
             server.gather_roles();
+            server.require_accounts();
         }
         publish_authority(&server, certs.ca_pem()).await?;
         if served.contains(&Role::Workloads) {
@@ -230,6 +231,7 @@ fn authorizer() -> TableAuthorizer {
             one("", &["events"], &["create", "patch"]),
             one("events.k8s.io", &["events"], &["create", "patch"]),
             one("coordination.k8s.io", &["leases"], &["get", "create", "patch", "update"]),
+            one("", &["serviceaccounts/token"], &["create"]),
         ],
     );
     table

@@ -5,6 +5,7 @@
 //! judge      ─> built-in plugins ─> validating hooks ─> quotas ─> (commit; what it does not write is given back)
 //! ```
 
+mod account;
 mod bounds;
 mod classes;
 mod heirs;
@@ -39,6 +40,7 @@ const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
 
 /// Completes a new object, in the version of the request.
 pub(crate) async fn complete_new(call: &Call, served: &Served, object: &mut Value) -> Outcome<()> {
+    account::wait(call, served, object).await;
     if outside::is_quiet(call) {
         return create(call, served, object);
     }

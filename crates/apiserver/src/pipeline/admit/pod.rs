@@ -1,9 +1,9 @@
-//! Admission of pods: account, priority, runtime class, tolerations (ServiceAccount, Priority, RuntimeClass,
-//! DefaultTolerationSeconds).
+//! Admission of pods: priority, runtime class, tolerations (Priority, RuntimeClass, DefaultTolerationSeconds).
 
 use serde_json::{Value, json};
 use store::{Key, KeyRange};
 
+use super::account;
 use crate::pipeline::metadata;
 use crate::refuse::{Outcome, forbidden, internal};
 use crate::registry::Served;
@@ -15,7 +15,7 @@ pub(super) fn create(server: &ApiServer, served: &Served, pod: &mut Value) -> Ou
     if !pod["spec"].is_object() {
         return Ok(());
     }
-    account(server, pod)?;
+    account::create(server, served, pod)?;
     priority(server, served, pod)?;
     runtime_class(server, served, pod)?;
     tolerations(pod);
@@ -31,65 +31,6 @@ pub(super) fn update(pod: &mut Value) {
 
 fn spec_text<'a>(pod: &'a Value, key: &str) -> &'a str {
     pod["spec"][key].as_str().unwrap_or_default()
-}
-
-/// Pods run as the account `default` unless they say otherwise, and get their account's token and pull secrets.
-///
-/// An account that does not exist is no obstacle (upstream refuses): nothing here creates accounts for namespaces.
-fn account(server: &ApiServer, pod: &mut Value) -> Outcome<()> {
-    if pod["metadata"]["annotations"].get("kubernetes.io/config.mirror").is_some() {
-        return Ok(());
-    }
-    if spec_text(pod, "serviceAccountName").is_empty() {
-        pod["spec"]["serviceAccountName"] = json!("default");
-    }
-    pod["spec"]["serviceAccount"] = pod["spec"]["serviceAccountName"].clone();
-    let (namespace, name) = (metadata::text(pod, "namespace"), spec_text(pod, "serviceAccountName"));
-    let Some(found) = server.store.get(&Key::new("serviceaccounts", namespace, name)) else { return Ok(()) };
-    let account = stored::decode(&found)?;
-    let wish = [&pod["spec"]["automountServiceAccountToken"], &account["automountServiceAccountToken"]];
-    if wish.into_iter().find_map(Value::as_bool).unwrap_or(true) {
-        mount_token(server, pod);
-    }
-    let has_secrets = pod["spec"]["imagePullSecrets"].as_array().is_some_and(|s| !s.is_empty());
-    if let (false, Some(secrets)) = (has_secrets, account["imagePullSecrets"].as_array()) {
-        pod["spec"]["imagePullSecrets"] = json!(secrets);
-    }
-    Ok(())
-}
-
-/// Where a container finds the token of its account.
-const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
-/// Life of a mounted token; the odd seconds mark those that were not asked for.
-const TOKEN_LIFE_SECS: u32 = 3607;
-
-fn mount_token(server: &ApiServer, pod: &mut Value) {
-    let name = format!("kube-api-access-{}", stdx::name_suffix(&*server.env.rng, 5));
-    let mut is_mounted = false;
-    for list in ["initContainers", "containers"] {
-        // Not by index: that would store a null where there is no such list.
-        let containers = pod["spec"].get_mut(list).and_then(Value::as_array_mut);
-        for container in containers.into_iter().flatten() {
-            let mounts = container["volumeMounts"].as_array().cloned().unwrap_or_default();
-            if mounts.iter().any(|m| m["mountPath"] == TOKEN_PATH) {
-                continue;
-            }
-            let own = json!({"name": name, "readOnly": true, "mountPath": TOKEN_PATH});
-            container["volumeMounts"] = mounts.into_iter().chain([own]).collect();
-            is_mounted = true;
-        }
-    }
-    if !is_mounted {
-        return;
-    }
-    let field = json!({"apiVersion": "v1", "fieldPath": "metadata.namespace"});
-    let volume = json!({"name": name, "projected": {"defaultMode": 420, "sources": [
-        {"serviceAccountToken": {"expirationSeconds": TOKEN_LIFE_SECS, "path": "token"}},
-        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-        {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": field}]}},
-    ]}});
-    let volumes = pod["spec"]["volumes"].as_array().cloned().unwrap_or_default();
-    pod["spec"]["volumes"] = volumes.into_iter().chain([volume]).collect();
 }
 
 /// Classes of every cluster; they count even before they are stored.

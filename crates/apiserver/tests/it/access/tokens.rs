@@ -62,6 +62,28 @@ async fn a_token_is_its_accounts_until_it_expires() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pod_without_its_account_is_refused_where_accounts_are_made_and_default_is_waited_for() {
+    let w = world().await;
+    w.post(PODS, pod("free")).await.created();
+    w.server.require_accounts();
+    let mut other = pod("p");
+    other["spec"]["serviceAccountName"] = json!("nobody");
+    assert_eq!(
+        w.post(PODS, other).await.refused(403),
+        "pods \"p\" is forbidden: error looking up service account ns/nobody: serviceaccount \"nobody\" not found"
+    );
+    let w2 = w.clone();
+    let waiting = tokio::spawn(async move { w2.post(PODS, pod("waits")).await.created() });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    w.post(ACCOUNTS, json!({"metadata": {"name": "default"}})).await.created();
+    let made = waiting.await.unwrap();
+    let volume = made["spec"]["volumes"][0]["name"].as_str().unwrap();
+    assert!(volume.starts_with("kube-api-access-"), "{volume}");
+    w.delete(&format!("{ACCOUNTS}/default"), json!(null)).await.ok();
+    w.post(PODS, pod("late")).await.refused(403);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_of_a_deleted_pod_secret_or_account_is_refused() {
     let (w, who) = tokens().await;
     w.post("/api/v1/namespaces/ns/secrets", json!({"metadata": {"name": "s"}})).await.created();
