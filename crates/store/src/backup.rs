@@ -5,9 +5,9 @@
 //! record: revision (u64) | resource, namespace, name (u16 length each) | body (u32 length, plain) | checksum (u64)
 //! ```
 //!
-//! Numbers are little-endian; bodies are as clients see them, so a backup depends on no other file and no way of packing. The end
-//! says how many records there are and sums their checksums up: a file that was cut short has no end. What is absent: history, keys and
-//! certificates of the data directory, and times.
+//! Numbers are little-endian; bodies are as clients see them, so a backup depends on no other file and no way of packing, and releases
+//! with another format on disk read it, too. The end says how many records there are and sums their checksums up: a file that was cut
+//! short has no end. Behind the end there may be files (see [`Attachment`]). What is absent: history and times.
 //!
 //! A restored store keeps the revisions of its objects and goes on far above them. Whatever was written after the backup, and
 //! seen by somebody, had revisions that are never given again; who asks for changes since then is told that they are gone.
@@ -30,6 +30,68 @@ const BATCH: usize = 512;
 /// Longest body of a record; no request is that large.
 const BODY_BYTES_MAX: u32 = 64 << 20;
 
+/// A file beside the objects, such as a key: its name and what is in it.
+pub type Attachment = (String, Vec<u8>);
+
+const FILES_MAGIC: &[u8; 8] = b"KNARRFIL";
+/// Most files of a backup, and most bytes of one.
+const FILES_MAX: u32 = 1_000;
+const FILE_BYTES_MAX: u32 = 1 << 20;
+
+/// Files as they stand behind the end of a backup: `"KNARRFIL" count (u32) | name (u16 length) bytes (u32 length) ... | checksum (u64)`.
+///
+/// # Errors
+/// Names a file that is too large, or says that there are too many.
+pub fn attach(files: &[Attachment]) -> Result<Vec<u8>, Error> {
+    let too_large = |what: &str| broken(&format!("{what} cannot be part of it"));
+    let count = u32::try_from(files.len()).ok().filter(|n| *n <= FILES_MAX);
+    let mut out = FILES_MAGIC.to_vec();
+    out.extend_from_slice(&count.ok_or_else(|| too_large("so many files"))?.to_le_bytes());
+    for (name, bytes) in files {
+        let length = u16::try_from(name.len()).map_err(|_| too_large(name))?;
+        let size = u32::try_from(bytes.len()).ok().filter(|n| *n <= FILE_BYTES_MAX);
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(&size.ok_or_else(|| too_large(name))?.to_le_bytes());
+        out.extend_from_slice(bytes);
+    }
+    let sum = crate::record::checksum(Revision(0), &out);
+    out.extend_from_slice(&sum.to_le_bytes());
+    Ok(out)
+}
+
+/// The files behind the end of a backup that was read to its end; none where it ends there.
+fn attached<R: Read>(reader: &mut Reader<'_, R>) -> Result<Vec<Attachment>, Error> {
+    reader.record.clear();
+    let mut magic = [0; 8];
+    match reader.from.read(&mut magic[..1]) {
+        Ok(0) => return Ok(Vec::new()),
+        Ok(_) => reader.exact(&mut magic[1..])?,
+        Err(why) => return Err(Error::io("read the backup")(why)),
+    }
+    if &magic != FILES_MAGIC {
+        return Err(broken("there is something behind its end"));
+    }
+    reader.record.extend_from_slice(&magic);
+    let count = u32::from_le_bytes(reader.kept()?);
+    if count > FILES_MAX {
+        return Err(broken("it has more files than any can have"));
+    }
+    let mut files = Vec::new();
+    for _ in 0..count {
+        let name = reader.text()?;
+        let size = u32::from_le_bytes(reader.kept()?);
+        if size > FILE_BYTES_MAX {
+            return Err(broken("a file is longer than any can be"));
+        }
+        files.push((name, reader.bytes(size as usize)?));
+    }
+    if u64::from_le_bytes(reader.array()?) != crate::record::checksum(Revision(0), &reader.record) {
+        return Err(broken("the checksum of its files does not match"));
+    }
+    Ok(files)
+}
+
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Census {
@@ -39,6 +101,8 @@ pub struct Census {
     pub records: usize,
     /// Newest revision.
     pub head: Revision,
+    /// Files of a backup beside its objects.
+    pub files: Vec<Attachment>,
 }
 
 impl Census {
@@ -296,6 +360,7 @@ fn read_backup(
     if count != found.records as u64 || total != sum {
         return Err(broken("its end does not fit its records"));
     }
+    found.files = attached(&mut reader)?;
     Ok(found)
 }
 

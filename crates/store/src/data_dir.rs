@@ -68,13 +68,15 @@ impl DataDir {
         let dir = self.store_dir()?;
         let file = dir.join("knarr.redb");
         check_format(&dir.join("format"), file.exists())?;
-        Ok(RedbEngine::open(FileDisk { file })?)
+        Ok(RedbEngine::open(FileDisk { aside: dir.join("reserve"), file })?)
     }
 }
 
 /// A file of the real disk.
 struct FileDisk {
     file: PathBuf,
+    /// A file that only takes up room.
+    aside: PathBuf,
 }
 
 impl Disk for FileDisk {
@@ -89,6 +91,27 @@ impl Disk for FileDisk {
     fn free_bytes(&mut self) -> u64 {
         // A system that cannot tell is asked to write, and answers then.
         rustix::fs::statvfs(&self.file).map_or(u64::MAX, |fs| fs.f_bavail.saturating_mul(fs.f_frsize))
+    }
+
+    fn set_aside(&mut self, bytes: u64) -> bool {
+        if fs::metadata(&self.aside).is_ok_and(|m| m.len() == bytes) {
+            return true;
+        }
+        let make = || -> io::Result<()> {
+            let mut options = OpenOptions::new();
+            let file = options.write(true).create(true).truncate(true).mode(0o600).open(&self.aside)?;
+            // Blocks, not a length alone: a file with holes takes up nothing.
+            Ok(rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes)?)
+        };
+        let made = make().is_ok();
+        if !made {
+            let _ = fs::remove_file(&self.aside);
+        }
+        made
+    }
+
+    fn give_back(&mut self) -> bool {
+        fs::remove_file(&self.aside).is_ok()
     }
 
     fn name(&self) -> String {

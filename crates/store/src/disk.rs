@@ -16,6 +16,18 @@ pub trait Disk: Send {
     /// Bytes that the file may still grow by.
     fn free_bytes(&mut self) -> u64;
 
+    /// Sets room aside that nobody else can take, if there is so much; says whether it is set aside now. Disks that cannot do
+    /// this never do.
+    fn set_aside(&mut self, bytes: u64) -> bool {
+        let _ = bytes;
+        false
+    }
+
+    /// Gives back what was set aside; says whether there was something.
+    fn give_back(&mut self) -> bool {
+        false
+    }
+
     /// What messages call it.
     fn name(&self) -> String;
 }
@@ -32,17 +44,25 @@ impl StorageBackend for Boxed {
         self.0.read(offset, out)
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.0.set_len(len).map_err(as_full)
     }
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
     }
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write(offset, data)
+        self.0.write(offset, data).map_err(as_full)
     }
     fn close(&self) -> io::Result<()> {
         self.0.close()
     }
+}
+
+/// A disk that refuses a write before any sync has taken nothing, and whatever it was refused for may pass: like a full one. Not so an
+/// error of a sync, after which nobody knows what is there.
+fn as_full(why: io::Error) -> io::Error {
+    let is_refusal = why.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+        || matches!(why.kind(), io::ErrorKind::FileTooLarge | io::ErrorKind::ReadOnlyFilesystem);
+    if is_refusal { io::Error::new(io::ErrorKind::StorageFull, why) } else { why }
 }
 
 impl fmt::Debug for dyn Disk {

@@ -93,23 +93,35 @@ impl Driver {
             .map(|(i, op)| (i, op.clone()))
             .collect();
         match self.try_commit(ops) {
-            Ok(outcomes) => outcomes,
-            Err(EngineError::Full) if deletions.len() < count => self.commit_deletions(deletions, count),
+            Ok(outcomes) => {
+                if deletions.len() < count {
+                    self.shared.set_read_only(false);
+                }
+                outcomes
+            }
+            Err(EngineError::Full) if !deletions.is_empty() => self.commit_deletions(deletions, count),
             Err(why) => self.give_up(why, count),
         }
     }
 
-    /// With a full disk: deletions alone, because they may make room.
+    /// With a full disk: deletions alone, because they may make room; in the end with what was kept for them.
     fn commit_deletions(
         &mut self,
         deletions: Vec<(usize, Op)>,
         count: usize,
     ) -> Vec<Result<Revision, Error>> {
         let (places, ops): (Vec<usize>, Vec<Op>) = deletions.into_iter().unzip();
-        let outcomes = match self.try_commit(ops) {
+        let mut tried = self.try_commit(ops.clone());
+        if matches!(tried, Err(EngineError::Full)) && self.engine.make_room() {
+            tried = self.try_commit(ops);
+        }
+        let outcomes = match tried {
             Ok(outcomes) => outcomes,
             Err(why) => self.give_up(why, places.len()),
         };
+        if places.len() < count {
+            self.shared.set_read_only(true);
+        }
         let mut all: Vec<_> = (0..count).map(|_| Err(Error::Full)).collect();
         for (place, outcome) in places.into_iter().zip(outcomes) {
             all[place] = outcome;
@@ -120,6 +132,7 @@ impl Driver {
     /// Answers a batch that failed as a whole; unless there was just no room, it was the last one.
     fn give_up(&mut self, why: EngineError, count: usize) -> Vec<Result<Revision, Error>> {
         if why == EngineError::Full {
+            self.shared.set_read_only(true);
             return (0..count).map(|_| Err(Error::Full)).collect();
         }
         let why: Arc<str> = why.to_string().into();

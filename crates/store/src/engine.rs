@@ -31,6 +31,11 @@ pub trait Engine: Send {
     /// `Full` when there was no room: then nothing gathered was kept, for sure. Any other error leaves the outcome open.
     fn sync(&mut self) -> Result<(), EngineError>;
 
+    /// Frees room that was kept for deletions, if there is any; says whether it did. Called when there was no room for them.
+    fn make_room(&mut self) -> bool {
+        false
+    }
+
     /// Reads back one durable record.
     ///
     /// # Errors

@@ -28,8 +28,8 @@ pub enum Error {
         /// The newest revision.
         head: Revision,
     },
-    /// The disk is full; nothing was written. Deletions are still tried.
-    #[error("the disk is full: nothing is written until there is room; deletions are still tried")]
+    /// The disk is full, or refuses writes; nothing was written. Deletions are still tried.
+    #[error("the disk of the store is full: writes are refused until there is room, deletions are taken")]
     Full,
     /// The store is shutting down; nothing was written.
     #[error("the store is closed")]
@@ -51,7 +51,8 @@ pub enum Error {
         remedy: String,
     },
     /// The data directory was written by a newer release.
-    #[error("{} has format {found}, this release reads up to format {known}: use the newer release, or another data directory", file.display())]
+    #[error("{} has format {found}, this release reads up to format {known}: use the newer release; to go back, save its data with `knarr store backup` of the newer release and \
+             restore that into another data directory with this one", file.display())]
     TooNew {
         /// The file that says so.
         file: PathBuf,

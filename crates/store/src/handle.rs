@@ -1,6 +1,7 @@
 //! The handle that everybody holds.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -112,6 +113,7 @@ pub(crate) struct Shared {
     by_interest: Mutex<BTreeMap<Interest, watch::Sender<Revision>>>,
     failed: watch::Sender<Option<Arc<str>>>,
     times: Times,
+    is_read_only: AtomicBool,
     pub(crate) limits: Limits,
 }
 
@@ -178,6 +180,11 @@ impl Shared {
         }
         drop(followers);
         self.head.send_replace(head);
+    }
+
+    /// Remembers whether the last write that was no deletion found no room.
+    pub(crate) fn set_read_only(&self, is_read_only: bool) {
+        self.is_read_only.store(is_read_only, Ordering::Relaxed);
     }
 
     /// Remembers why there will be no more writes.
@@ -352,6 +359,11 @@ impl Store {
         }
     }
 
+    /// Whether the disk had no room for the last write that was no deletion; the next one may find some.
+    pub fn is_read_only(&self) -> bool {
+        self.inner.shared.is_read_only.load(Ordering::Relaxed)
+    }
+
     /// Live objects of a range.
     pub fn count(&self, range: &KeyRange) -> usize {
         self.inner.shared.read().count(range)
@@ -377,6 +389,7 @@ pub(crate) fn shared(mvcc: Mvcc, limits: Limits) -> Arc<Shared> {
         by_interest: Mutex::default(),
         failed: watch::Sender::new(None),
         times: Times::default(),
+        is_read_only: AtomicBool::new(false),
         limits,
     })
 }

@@ -28,7 +28,7 @@ mod record;
 mod redb_engine;
 mod sim_disk;
 
-pub use backup::{Census, Check, Parts, verify_backup};
+pub use backup::{Attachment, Census, Check, Parts, attach, verify_backup};
 pub use cursor::Cursor;
 pub use data_dir::{DataDir, open_dir};
 pub use disk::Disk;

@@ -31,6 +31,12 @@ const CACHE_BYTES: usize = 16 << 20;
 const MAGIC_BYTES: usize = 9;
 /// Room that only deletions may use: a full disk must not keep anybody from making room.
 const RESERVE_BYTES: u64 = 16 << 20;
+/// Room that is set aside for deletions even when somebody else takes the rest.
+const ASIDE_BYTES: u64 = 4 << 20;
+/// How often the database is opened again over a disk that refuses even that, before the outcome counts as unknown.
+const OPEN_TRIES: usize = 5;
+/// What a batch may cost beside twice its records: pages of the tree that are written anew.
+const BATCH_BYTES: u64 = 256 << 10;
 
 /// An engine over a redb file, or over anything that can be read and written like one.
 pub struct RedbEngine {
@@ -41,6 +47,10 @@ pub struct RedbEngine {
     /// The newest revision gathered, and the newest that is durable.
     gathered: Revision,
     durable: Revision,
+    /// Bytes of records that were removed since there was room on the disk: as much can be written without it growing.
+    freed: u64,
+    /// Whether room is set aside.
+    has_aside: bool,
 }
 
 impl fmt::Debug for RedbEngine {
@@ -65,8 +75,11 @@ impl RedbEngine {
             disk: Box::new(disk),
             gathered: Revision(0),
             durable: Revision(0),
+            freed: 0,
+            has_aside: false,
         };
         engine.load()?;
+        engine.set_aside();
         Ok(engine)
     }
 
@@ -131,6 +144,29 @@ impl RedbEngine {
         EngineError::Corrupt { what: self.what.clone(), why: why.into() }
     }
 
+    /// Sets room aside, where there is more than enough.
+    fn set_aside(&mut self) {
+        if !self.has_aside && self.disk.free_bytes() >= RESERVE_BYTES + ASIDE_BYTES {
+            self.has_aside = self.disk.set_aside(ASIDE_BYTES);
+        }
+    }
+
+    /// Whether records that are no deletions may be written: there is room on the disk, or deletions have made some within the file.
+    fn admits(&mut self, batch: &[Record]) -> bool {
+        if self.disk.free_bytes() >= RESERVE_BYTES {
+            self.freed = 0;
+            self.set_aside();
+            return true;
+        }
+        let body = |record: &Record| record.body.as_ref().map_or(0, |body| body.packed().len() as u64);
+        let cost = batch.iter().map(|record| 2 * body(record)).sum::<u64>() + BATCH_BYTES;
+        let is_paid = self.freed >= cost;
+        if is_paid {
+            self.freed -= cost;
+        }
+        is_paid
+    }
+
     fn db(&self) -> Result<&Database, EngineError> {
         self.db.as_ref().ok_or_else(|| EngineError::Failed(format!("{} is closed", self.what)))
     }
@@ -193,7 +229,15 @@ impl RedbEngine {
     fn recover(&mut self) -> Result<(), EngineError> {
         let (before, wanted) = (self.durable, self.gathered);
         self.close();
-        match self.load() {
+        let mut opened = self.load();
+        for _ in 1..OPEN_TRIES {
+            if opened != Err(EngineError::Full) {
+                break;
+            }
+            self.close();
+            opened = self.load();
+        }
+        match opened {
             Ok(()) if self.durable == wanted && wanted != before => Ok(()),
             Ok(()) if self.durable == before => Err(EngineError::Full),
             Ok(()) => Err(EngineError::Failed(format!("{}: holds revision {}", self.what, self.durable))),
@@ -252,7 +296,7 @@ impl Engine for RedbEngine {
 
     fn append(&mut self, batch: &[Record]) -> Result<(), EngineError> {
         let Some(last) = batch.last() else { return Ok(()) };
-        if batch.iter().any(|record| !record.is_delete) && self.disk.free_bytes() < RESERVE_BYTES {
+        if batch.iter().any(|record| !record.is_delete) && !self.admits(batch) {
             return Err(EngineError::Full);
         }
         self.gathered = last.revision;
@@ -266,14 +310,17 @@ impl Engine for RedbEngine {
     }
 
     fn truncate(&mut self, dropped: &[Revision], floor: Revision) -> Result<(), EngineError> {
+        let mut freed = 0;
         self.gather(|txn| {
             txn.open_table(META)?.insert("floor", floor.0)?;
             let mut log = txn.open_table(LOG)?;
             for revision in dropped {
-                log.remove(revision.0)?;
+                freed += log.remove(revision.0)?.map_or(0, |old| old.value().len() as u64);
             }
             Ok(())
-        })
+        })?;
+        self.freed += freed;
+        Ok(())
     }
 
     fn sync(&mut self) -> Result<(), EngineError> {
@@ -286,6 +333,11 @@ impl Engine for RedbEngine {
             Ok(Err(why)) => self.fail(why.into()),
             Err(panic) => self.fail(redb::Error::Corrupted(panic)),
         }
+    }
+
+    fn make_room(&mut self) -> bool {
+        self.has_aside = false;
+        self.disk.give_back()
     }
 
     fn get(&mut self, revision: Revision) -> Result<Option<Record>, EngineError> {

@@ -37,6 +37,10 @@ struct State {
     fail_sync_in: Option<u64>,
     sync_is_a_lie: bool,
     capacity: usize,
+    /// Set aside.
+    aside: usize,
+    /// Writes that are refused with an error of the device.
+    refused_writes: u64,
     /// Says that there is room when there is none.
     hides_its_end: bool,
     /// Counts restarts; files opened before the last one are dead.
@@ -61,6 +65,8 @@ impl SimDisk {
             fail_sync_in: None,
             sync_is_a_lie: false,
             capacity: usize::MAX,
+            aside: 0,
+            refused_writes: 0,
             hides_its_end: false,
             life: 0,
             operations: 0,
@@ -95,7 +101,12 @@ impl SimDisk {
     /// Leaves only `slack` bytes beyond the end of the file, and does not tell.
     pub fn take_by_surprise(&self, slack: usize) {
         let mut s = self.lock();
-        (s.capacity, s.hides_its_end) = (s.seen.len() + slack, true);
+        (s.capacity, s.hides_its_end) = (s.seen.len() + s.aside + slack, true);
+    }
+
+    /// Refuses the next `writes` writes with an error of the device, as a cable does that is loose.
+    pub fn refuse_writes(&self, writes: u64) {
+        self.lock().refused_writes = writes;
     }
 
     /// Whether power is lost.
@@ -167,6 +178,20 @@ fn put(image: &mut Vec<u8>, offset: usize, data: &[u8]) {
 }
 
 impl State {
+    /// How long the file may be.
+    fn limit(&self) -> usize {
+        self.capacity.saturating_sub(self.aside)
+    }
+
+    /// Fails as long as writes are to be refused.
+    fn accept(&mut self) -> io::Result<()> {
+        if self.refused_writes == 0 {
+            return Ok(());
+        }
+        self.refused_writes -= 1;
+        Err(io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error()))
+    }
+
     /// Counts an operation; fails when the power is, or is just now, lost.
     fn operate(&mut self, life: u64) -> io::Result<()> {
         if life != self.life || self.crash_in == Some(0) {
@@ -188,7 +213,20 @@ impl Disk for SimDisk {
 
     fn free_bytes(&mut self) -> u64 {
         let s = self.lock();
-        if s.hides_its_end { u64::MAX } else { s.capacity.saturating_sub(s.seen.len()) as u64 }
+        if s.hides_its_end { u64::MAX } else { s.limit().saturating_sub(s.seen.len()) as u64 }
+    }
+
+    fn set_aside(&mut self, bytes: u64) -> bool {
+        let mut s = self.lock();
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        if s.aside != bytes && s.capacity.saturating_sub(s.seen.len()) >= bytes {
+            s.aside = bytes;
+        }
+        s.aside == bytes
+    }
+
+    fn give_back(&mut self) -> bool {
+        std::mem::take(&mut self.lock().aside) > 0
     }
 
     fn name(&self) -> String {
@@ -231,7 +269,8 @@ impl StorageBackend for SimFile {
         let mut s = self.disk.lock();
         s.operate(self.life)?;
         let len = index(len)?;
-        if len > s.capacity {
+        s.accept()?;
+        if len > s.limit() && len > s.seen.len() {
             return Err(io::ErrorKind::StorageFull.into());
         }
         s.seen.resize(len, 0);
@@ -271,7 +310,8 @@ impl StorageBackend for SimFile {
         let mut s = self.disk.lock();
         s.operate(self.life)?;
         let offset = index(offset)?;
-        if offset + data.len() > s.capacity {
+        s.accept()?;
+        if offset + data.len() > s.limit().max(s.seen.len()) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         put(&mut s.seen, offset, data);

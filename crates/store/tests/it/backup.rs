@@ -139,3 +139,24 @@ fn what_a_body_should_be_is_asked_of_each() {
     let why = dir.verify(&|key, body| Err(format!("{} says {}", key.name, body.len()))).unwrap_err();
     assert!(why.to_string().contains("odd says 4"), "{why}");
 }
+
+#[test]
+fn files_travel_behind_the_objects_and_damage_to_them_is_found() {
+    let temp = TempDir::new("backup-files");
+    let dir = DataDir::open(&temp.path().join("a")).unwrap();
+    let mut saved = Vec::new();
+    dir.backup(&mut saved).unwrap();
+    let files = vec![("pki/ca.key".to_owned(), b"secret".to_vec()), ("pki/empty".to_owned(), Vec::new())];
+    let plain = saved.len();
+    saved.extend(store::attach(&files).unwrap());
+    assert_eq!(store::verify_backup(&mut &saved[..]).unwrap().files, files);
+    assert_eq!(store::verify_backup(&mut &saved[..plain]).unwrap().files, []);
+    for at in plain..saved.len() {
+        let mut rotten = saved.clone();
+        rotten[at] ^= 4;
+        assert!(store::verify_backup(&mut &rotten[..]).is_err(), "byte {at}");
+        assert!(at == plain || store::verify_backup(&mut &saved[..at]).is_err(), "cut at {at}");
+    }
+    let large = vec![("x".to_owned(), vec![0; (1 << 20) + 1])];
+    assert!(store::attach(&large).unwrap_err().to_string().contains("x cannot be part of it"));
+}
