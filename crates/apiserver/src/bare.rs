@@ -15,6 +15,8 @@ use crate::verbs;
 
 /// Checks that the health paths name.
 const CHECKS: [&str; 3] = ["ping", "log", "store"];
+/// The one of readiness alone.
+const SHUTDOWN: &str = "shutdown";
 
 /// Answers a bare path.
 pub(crate) fn answer(call: &Call) -> Outcome<Response> {
@@ -75,19 +77,39 @@ fn version(call: &Call) -> Outcome<Response> {
 }
 
 fn health(call: &Call, name: &str, check: Option<&str>) -> Outcome<Response> {
+    // A server that is about to go is well, and not ready.
+    let fails = |check: &str| check == SHUTDOWN && call.server.is_going();
+    let checks = || CHECKS.into_iter().chain((name == "readyz").then_some(SHUTDOWN));
     if let Some(check) = check {
-        return if CHECKS.contains(&check) { Ok(answer::text(200, "ok")) } else { Err(no_page()) };
+        return match checks().find(|known| *known == check) {
+            Some(check) if fails(check) => Ok(answer::text(500, "internal server error: shutting down\n")),
+            Some(_) => Ok(answer::text(200, "ok")),
+            None => Err(no_page()),
+        };
     }
-    if !call.query.has("verbose") {
+    let is_failed = checks().any(fails);
+    if !call.query.has("verbose") && !is_failed {
         return Ok(answer::text(200, "ok"));
     }
-    let lines: String = CHECKS.iter().map(|c| format!("[+]{c} ok\n")).collect();
-    Ok(answer::text(200, format!("{lines}{name} check passed\n")))
+    let line = |check: &str| match fails(check) {
+        true => format!("[-]{check} failed: reason withheld\n"),
+        false => format!("[+]{check} ok\n"),
+    };
+    let lines: String = checks().map(line).collect();
+    Ok(match is_failed {
+        true => answer::text(500, format!("{lines}{name} check failed\n")),
+        false => answer::text(200, format!("{lines}{name} check passed\n")),
+    })
 }
 
 fn metrics(call: &Call) -> Response {
     let server = &call.server;
-    let mut text = server.metrics.text(&server.store.stats(), &server.store.resources());
+    let mut text = server.metrics.text(
+        &server.store.stats(),
+        &server.store.resources(),
+        &server.version,
+        server.store.is_read_only(),
+    );
     text.push_str(&server.gate.figures());
     text.push_str(&server.further_figures());
     answer::full(200, "text/plain; version=0.0.4; charset=utf-8", text)
@@ -115,7 +137,12 @@ fn for_an_hour(media_type: &'static str, tree: &serde_json::Value) -> Response {
 /// All objects of this moment, for `knarr store backup`. A stream that breaks off has no end, which the reader notices.
 fn backup(call: &Call) -> Outcome<Response> {
     let parts = call.server.store.backup().map_err(|e| commit::failed(&e))?;
-    let parts = parts.map_while(|part| {
+    // Behind the objects, and only when asked for: keys are of no use to who wants the objects.
+    let files = match call.query.flag("keys") {
+        true => Some(store::attach(&call.server.kept_files()).map_err(|e| commit::failed(&e))?),
+        false => None,
+    };
+    let parts = parts.chain(files.map(Ok)).map_while(|part| {
         part.inspect_err(|error| tracing::error!(%error, "backup broken off")).map(Bytes::from).ok()
     });
     let mut response = answer::full(200, "application/octet-stream", Bytes::new());

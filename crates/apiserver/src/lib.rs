@@ -43,9 +43,13 @@ mod webhook;
 mod who;
 mod yaml;
 
-pub use audit::AuditLog;
+pub use audit::{
+    AuditLog, Policy as AuditPolicy, PolicyError as AuditPolicyError, Rotation as AuditRotation,
+};
 pub use bootstrap::BootstrapError;
-pub use server::{ApiServer, Config, Documents, Figures, Limits, Nodes, Protection, ServiceRange, Version};
+pub use server::{
+    ApiServer, Config, Documents, Figures, Files, Limits, Nodes, Protection, ServiceRange, Version,
+};
 pub use stored::Rows;
 pub use webhook::Reach;
 pub use who::{Attributes, Authorizer, Decision, Rule, User};

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 use crate::alloc::Addresses;
 use crate::answer;
-use crate::audit::AuditLog;
+use crate::audit::{AuditLog, Verdict};
 use crate::auth::{Accounts, Authenticator};
 use crate::cel::policy::Policies;
 use crate::flow::Gate;
@@ -55,6 +55,9 @@ pub struct Version {
 
 /// Figures of another component of this process, in Prometheus' text form.
 pub type Figures = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// Files that belong into a backup beside the objects, as they are now.
+pub type Files = Box<dyn Fn() -> Vec<store::Attachment> + Send + Sync>;
 
 /// Everything a server is made of.
 pub struct Config {
@@ -143,6 +146,17 @@ impl Default for Limits {
     }
 }
 
+/// How far a server is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Departure {
+    /// It stays.
+    None,
+    /// It is not ready any more, and answers all the same.
+    Announced,
+    /// Watches end; who asks for another one is better off elsewhere.
+    Leaving,
+}
+
 /// Between two looks at memory.
 const MEMORY_LOOK: Duration = Duration::from_millis(100);
 
@@ -182,8 +196,10 @@ pub struct ApiServer {
     audit_log: OnceLock<AuditLog>,
     began: stdx::Time,
     figures: Mutex<Vec<Figures>>,
+    files: OnceLock<Files>,
     protected: Mutex<BTreeSet<Protection>>,
     needs_accounts: AtomicBool,
+    departure: tokio::sync::watch::Sender<Departure>,
     authenticator: OnceLock<Arc<Authenticator>>,
 }
 
@@ -207,8 +223,10 @@ impl ApiServer {
             audit_log: OnceLock::new(),
             began: config.env.now(),
             figures: Mutex::default(),
+            files: OnceLock::new(),
             protected: Mutex::default(),
             needs_accounts: AtomicBool::new(false),
+            departure: tokio::sync::watch::Sender::new(Departure::None),
             authenticator: OnceLock::new(),
             store: config.store,
             env: config.env,
@@ -226,6 +244,29 @@ impl ApiServer {
     /// Protects more from deletion than what is labelled, and definitions in use, which always are.
     pub fn protect(&self, what: impl IntoIterator<Item = Protection>) {
         self.protected.lock().unwrap_or_else(PoisonError::into_inner).extend(what);
+    }
+
+    /// Shows at `/readyz` that this server is about to go, so that nobody new is sent to it; everything is answered as before.
+    pub fn announce_departure(&self) {
+        self.departure.send_if_modified(|at| {
+            let is_news = *at == Departure::None;
+            *at = (*at).max(Departure::Announced);
+            is_news
+        });
+    }
+
+    /// Ends all watches from beyond this process, each with a last bookmark where it has asked for them: their clients go on elsewhere, or
+    /// with the next process, where they left off.
+    pub fn end_watches(&self) {
+        self.departure.send_replace(Departure::Leaving);
+    }
+
+    pub(crate) fn departure(&self) -> tokio::sync::watch::Receiver<Departure> {
+        self.departure.subscribe()
+    }
+
+    pub(crate) fn is_going(&self) -> bool {
+        *self.departure.borrow() > Departure::None
     }
 
     /// Refuses pods whose service account is not there from now on, as upstream does: for a server beside which a controller makes
@@ -282,6 +323,15 @@ impl ApiServer {
         look.1
     }
 
+    /// Puts these files into backups that ask for keys. The first call counts.
+    pub fn keep_in_backups(&self, files: Files) {
+        let _ = self.files.set(files);
+    }
+
+    pub(crate) fn kept_files(&self) -> Vec<store::Attachment> {
+        self.files.get().map(|files| files()).unwrap_or_default()
+    }
+
     /// Shows a component's figures at `/metrics` beside the server's own.
     pub fn add_figures(&self, figures: Figures) {
         self.figures.lock().unwrap_or_else(PoisonError::into_inner).push(figures);
@@ -323,21 +373,37 @@ impl ApiServer {
         Arc::new(InProcess { server: self.clone(), user })
     }
 
+    /// Answers a request that is refused before it is known who sent it, or what: counted and told like others.
+    pub fn refuse(
+        self: &Arc<Self>,
+        user: Option<User>,
+        mut request: Request,
+        status: api_meta::Status,
+    ) -> BoxFuture<Response> {
+        request.extensions_mut().insert(EarlyRefusal(status));
+        self.handle(user.unwrap_or_default(), request)
+    }
+
     async fn serve(self: Arc<Self>, user: User, request: Request) -> Response {
         let started = self.env.now();
         let (head, body) = request.into_parts();
         let mut call = Call::new(self.clone(), user, head, body);
-        let outcome = pipeline::run(&mut call).await;
-        let mut response = match outcome {
-            Ok(response) => response,
-            Err(refusal) => answer::refusal(&refusal, call.refusal_form()),
+        let _inflight = self.metrics.enter(&call);
+        pipeline::received(&call, started);
+        let outcome = match call.early_refusal() {
+            Some(status) => Err(status.clone().into()),
+            None => pipeline::run(&mut call).await,
+        };
+        let (mut response, refused) = match outcome {
+            Ok(response) => (response, None),
+            Err(refusal) => (answer::refusal(&refusal, call.refusal_form()), Some(refusal.status)),
         };
         let warnings = std::mem::take(&mut *call.warnings());
         answer::warn(response.headers_mut(), &warnings);
         if let Some((schema, level)) = call.flow.get() {
             answer::flow(response.headers_mut(), schema, level);
         }
-        pipeline::audit(&call, &mut response, started);
+        pipeline::audit(&call, &mut response, refused.as_ref(), started);
         response
     }
 
@@ -356,6 +422,10 @@ impl ApiServer {
         )
     }
 }
+
+/// Why a request is refused before the first stage, among its extensions.
+#[derive(Clone, Debug)]
+struct EarlyRefusal(api_meta::Status);
 
 struct InProcess {
     server: Arc<ApiServer>,
@@ -386,6 +456,12 @@ pub(crate) struct Call {
     notes: Mutex<BTreeMap<String, String>>,
     /// Identities of its FlowSchema and priority level, once it has passed the gate.
     flow: OnceLock<(Arc<str>, Arc<str>)>,
+    id: OnceLock<String>,
+    /// What the audit log wants to know of it.
+    verdict: OnceLock<Verdict>,
+    /// Microseconds spent in webhooks.
+    pub(crate) webhook_micros: AtomicU64,
+    is_denied: AtomicBool,
 }
 
 /// What the client accepts.
@@ -418,7 +494,41 @@ impl Call {
             warnings,
             notes,
             flow,
+            id: OnceLock::new(),
+            verdict: OnceLock::new(),
+            webhook_micros: AtomicU64::new(0),
+            is_denied: AtomicBool::new(false),
         }
+    }
+
+    /// Remembers that its user may not do this.
+    pub(crate) fn deny(&self) {
+        self.is_denied.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its user may not do this.
+    pub(crate) fn denied(&self) -> bool {
+        self.is_denied.load(Ordering::Relaxed)
+    }
+
+    /// The name of the request in answers and logs.
+    pub(crate) fn id(&self) -> &str {
+        self.id.get_or_init(|| pipeline::id(self))
+    }
+
+    /// Keeps what the audit log wants to know.
+    pub(crate) fn tell(&self, verdict: Verdict) {
+        let _ = self.verdict.set(verdict);
+    }
+
+    /// What the audit log wants to know, if there is one.
+    pub(crate) fn verdict(&self) -> Option<&Verdict> {
+        self.verdict.get()
+    }
+
+    /// Why it is refused before the first stage, if it is.
+    pub(crate) fn early_refusal(&self) -> Option<&api_meta::Status> {
+        self.head.extensions.get::<EarlyRefusal>().map(|refusal| &refusal.0)
     }
 
     /// The same request as if it had been sent to another namespace.
@@ -438,6 +548,10 @@ impl Call {
             warnings: Mutex::default(),
             notes: Mutex::default(),
             flow: OnceLock::new(),
+            id: self.id.clone(),
+            verdict: OnceLock::new(),
+            webhook_micros: AtomicU64::new(0),
+            is_denied: AtomicBool::new(false),
         }
     }
 

@@ -67,6 +67,21 @@ pub(crate) struct Server {
     /// Append a line about every request to this file, in Kubernetes' audit format
     #[arg(long, value_name = "FILE")]
     pub(crate) audit_log_path: Option<PathBuf>,
+    /// Put the audit log aside when it is this long [default: never]
+    #[arg(long, value_name = "MIB", default_value_t = 0, requires = "audit_log_path")]
+    pub(crate) audit_log_maxsize: u64,
+    /// Keep so many audit logs that were put aside [default: all]
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "audit_log_path")]
+    pub(crate) audit_log_maxbackup: usize,
+    /// Keep audit logs that were put aside for so long [default: for ever]
+    #[arg(long, value_name = "DAYS", default_value_t = 0, requires = "audit_log_path")]
+    pub(crate) audit_log_maxage: u64,
+    /// What the audit log tells: a Policy of audit.k8s.io/v1 [default: every request at level Metadata]
+    #[arg(long, value_name = "FILE", requires = "audit_log_path")]
+    pub(crate) audit_policy_file: Option<PathBuf>,
+    /// When told to stop, say so at /readyz for this long before connections are closed
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub(crate) shutdown_delay_duration: u64,
     /// Resident memory beyond which lists and most writes are answered with 429 [default: nine tenths of what there is]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(64..))]
     pub(crate) memory_max_mib: Option<u64>,

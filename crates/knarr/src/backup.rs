@@ -1,18 +1,19 @@
 //! `knarr store`: verifies, backs up and restores what a cluster keeps.
 //!
 //! Offline all three take the lock of the data directory. A running cluster is backed up through its API server: what is sent is one
-//! moment, and the server goes on meanwhile. What is absent: the certificates and keys of the data directory.
+//! moment, and the server goes on meanwhile. The keys of the cluster (its folder pki) go with it unless left out; the file is for its
+//! owner alone.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufReader, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, bail};
 use api_client::{Body, Transport};
 use clap::Subcommand;
 use futures_util::StreamExt;
-use store::{Census, DataDir, Key, verify_backup};
+use store::{Attachment, Census, DataDir, Key, verify_backup};
 
 /// Look after what a cluster keeps
 #[derive(clap::Args)]
@@ -29,6 +30,9 @@ enum Command {
     Backup(Backup),
     /// Fill an empty data directory from a backup; no version that anybody saw is given again
     Restore(Restore),
+    /// Make a new key for tokens of service accounts; a running cluster takes it up within a minute, and tokens of the former one
+    /// count for another year
+    RotateKey(Dir),
 }
 
 #[derive(clap::Args)]
@@ -46,6 +50,9 @@ struct Backup {
     /// Kubeconfig of a running cluster, with a user of system:masters; then no data directory is read
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
+    /// Leave out certificates, keys and tokens: the restored cluster gets new ones, and clients a new kubeconfig
+    #[arg(long)]
+    without_keys: bool,
     #[command(flatten)]
     dir: Dir,
 }
@@ -85,9 +92,61 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Restore(args) => {
             let file = File::open(&args.from).with_context(|| format!("open {}", args.from.display()))?;
             let dir = DataDir::open(&args.dir.path())?;
+            let pki = dir.path().join("pki");
+            if pki.exists() {
+                bail!("{} is there already: restore into an empty directory", pki.display());
+            }
             let found = dir.restore(&mut BufReader::new(file))?;
+            put_back(dir.path(), &found.files)?;
             tell(&format!("restored to {}", dir.path().display()), &found);
         }
+        Command::RotateKey(dir) => {
+            let pki = dir.path().join("pki");
+            if !pki.is_dir() {
+                bail!("{} holds no cluster: name its directory with --data-dir", dir.path().display());
+            }
+            pki::rotate_signing_key(&pki, &os::env())?;
+        }
+    }
+    Ok(())
+}
+
+/// Longest file that can be a key.
+const KEY_BYTES_MAX: u64 = 64 << 10;
+
+/// Certificates, keys and tokens of a data directory, by their path in it.
+pub(crate) fn keys(dir: &Path) -> Vec<Attachment> {
+    let mut out = Vec::new();
+    let mut folders = vec![PathBuf::from("pki")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(dir.join(&folder)).into_iter().flatten().flatten() {
+            let (name, Ok(meta)) = (folder.join(entry.file_name()), entry.metadata()) else { continue };
+            if meta.is_dir() {
+                folders.push(name);
+            } else if meta.is_file()
+                && meta.len() <= KEY_BYTES_MAX
+                && name.extension().is_none_or(|e| e != "tmp")
+                && let (Some(name), Ok(bytes)) = (name.to_str(), fs::read(entry.path()))
+            {
+                out.push((name.to_owned(), bytes));
+            }
+        }
+    }
+    out.sort();
+    out
+}
+
+/// Writes the keys of a backup where they were.
+fn put_back(dir: &Path, files: &[Attachment]) -> anyhow::Result<()> {
+    for (name, bytes) in files {
+        let path = Path::new(name);
+        let is_plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+        if !is_plain || !path.starts_with("pki") {
+            bail!("the backup holds a file {name:?}, which is no key of a cluster: use another backup");
+        }
+        let path = dir.join(path);
+        pki::make_dir(path.parent().unwrap_or(dir))?;
+        pki::write_private(&path, bytes)?;
     }
     Ok(())
 }
@@ -128,8 +187,17 @@ async fn write(args: &Backup, file: &Path) -> anyhow::Result<Census> {
     let opened = options.write(true).create(true).truncate(true).mode(0o600).open(file);
     let mut out = BufWriter::new(opened.with_context(wrong)?);
     match &args.kubeconfig {
-        Some(kubeconfig) => fetch(crate::connect(kubeconfig.clone()).await?.as_ref(), &mut out).await?,
-        None => drop(args.dir.open()?.backup(&mut out)?),
+        Some(kubeconfig) => {
+            let server = crate::connect(kubeconfig.clone()).await?;
+            fetch(server.as_ref(), !args.without_keys, &mut out).await?;
+        }
+        None => {
+            let dir = args.dir.open()?;
+            dir.backup(&mut out)?;
+            if !args.without_keys {
+                out.write_all(&store::attach(&keys(dir.path()))?).with_context(wrong)?;
+            }
+        }
     }
     let inner = out.into_inner().map_err(|e| e.into_error()).with_context(wrong)?;
     inner.sync_all().with_context(wrong)?;
@@ -138,8 +206,9 @@ async fn write(args: &Backup, file: &Path) -> anyhow::Result<Census> {
 }
 
 /// Fetches a backup from a running API server.
-async fn fetch(transport: &dyn Transport, out: &mut impl Write) -> anyhow::Result<()> {
-    let request = http::Request::get("/knarr/backup").body(bytes::Bytes::new())?;
+async fn fetch(transport: &dyn Transport, with_keys: bool, out: &mut impl Write) -> anyhow::Result<()> {
+    let path = if with_keys { "/knarr/backup?keys=true" } else { "/knarr/backup" };
+    let request = http::Request::get(path).body(bytes::Bytes::new())?;
     let response = transport.send(request).await.context("ask the API server for a backup")?;
     let code = response.status();
     if !code.is_success() {
@@ -166,5 +235,25 @@ mod tests {
         assert!(is_object(&key, br#"{"metadata":{"name":"web"}}"#).is_ok());
         assert!(is_object(&key, br#"{"metadata":{"name":"other"}}"#).is_err());
         assert!(is_object(&key, b"{").is_err());
+    }
+
+    #[test]
+    fn keys_go_back_where_they_were_and_nowhere_else() {
+        let dir = std::env::temp_dir().join(format!("knarr-keys-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        let (from, to) = (dir.join("a"), dir.join("b"));
+        pki::Authority::open(&from.join("pki"), &os::env()).unwrap();
+        pki::signing_keys(&from.join("pki"), &os::env()).unwrap();
+        pki::rotate_signing_key(&from.join("pki"), &os::env()).unwrap();
+        let saved = keys(&from);
+        let names: Vec<&str> = saved.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names.len(), 4, "{names:?}");
+        assert!(names.contains(&"pki/ca.key") && names.contains(&"pki/service-account.key"), "{names:?}");
+        put_back(&to, &saved).unwrap();
+        assert_eq!(keys(&to), saved);
+        for bad in ["store/knarr.redb", "pki/../x", "/etc/x", "../pki/x"] {
+            assert!(put_back(&to, &[(bad.to_owned(), Vec::new())]).is_err(), "{bad}");
+        }
+        fs::remove_dir_all(dir).unwrap();
     }
 }

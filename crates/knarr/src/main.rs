@@ -14,6 +14,7 @@ mod kubelet;
 mod memory;
 mod plane;
 mod release;
+mod renewal;
 mod roles;
 mod run;
 mod shop;

@@ -2,8 +2,9 @@
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use api_client::{Client, Patch, Transport, WriteOptions};
@@ -22,7 +23,8 @@ use tokio::task::JoinHandle;
 use crate::args::{Role, Server};
 use crate::home::Home;
 use crate::kubelet::Agents;
-use crate::{kinds, kubeconfig, memory, roles};
+use crate::renewal::{self, Kubeconfig, Renewal, Shown};
+use crate::{backup, kinds, memory, roles};
 
 /// User name of the node agents.
 const AGENT_USER: &str = "system:knarr:node-agent";
@@ -47,7 +49,7 @@ pub(crate) struct Plane {
     pub(crate) agent_kubeconfig: PathBuf,
     /// Kubeconfig of the proxy.
     pub(crate) proxy_kubeconfig: PathBuf,
-    listener: JoinHandle<Result<(), net::ServeError>>,
+    listener: JoinHandle<()>,
     // Held as long as the plane lives: it is the lock on the data directory.
     _lock: store::DataDir,
 }
@@ -69,22 +71,25 @@ impl Plane {
         let socket = bind(wanted).await?;
         let address = socket.local_addr().context("ask the listener for its address")?;
         home.keep_listen(address)?;
-        let certs = pki::Authority::open(&home.path("pki"), env)?;
+        let hosts = hosts(address, block);
+        let shown = Shown::read(&home.path("pki"), &hosts, env)?;
         let admin = pki::token(&home.path("pki/admin.token"))?;
         let agent = pki::token(&home.path("pki/node-agent.token"))?;
         let proxy = pki::token(&home.path("pki/proxy.token"))?;
         let registry = Arc::new(Registry::new(apiserver::registry::builtin()));
         let store =
             store::open_dir(&lock, Arc::new(apiserver::Rows::new(&registry)), store::Limits::default())?;
-        let accounts = accounts(&home, &store, reachable(address), env)?;
+        let accounts = accounts(&shown, &store, reachable(address), env)?;
         let own = [("admin", admin.as_str()), (AGENT_USER, &agent), (PROXY_USER, &proxy)];
-        let authenticator = authenticator(args, own, accounts)?;
+        let authenticator = authenticator(args, own, accounts.clone())?;
         let server = ApiServer::new(config(store, registry, env, block, address, served)?);
         server.trust(authenticator.clone());
         if let Some(path) = &args.audit_log_path {
-            let log = apiserver::AuditLog::open(path);
-            server.audit_to(log.with_context(|| format!("open --audit-log-path {}", path.display()))?);
+            server.audit_to(audit_log(args, path)?);
         }
+        let dir = home.path("");
+        server.keep_in_backups(Box::new(move || backup::keys(&dir)));
+        server.add_figures(Arc::new(memory::figures));
         server.cap_memory(memory::cap(args.memory_max_mib), memory::resident);
         server.bootstrap().await.context("make the first objects")?;
         server.bootstrap_roles().await.context("make the first roles")?;
@@ -92,21 +97,36 @@ impl Plane {
             server.gather_roles();
             server.require_accounts();
         }
-        publish_authority(&server, certs.ca_pem()).await?;
+        publish_authority(&server, shown.authority()).await?;
         if served.contains(&Role::Workloads) {
             roles::install_crds(&server).await?;
         }
-        let tls = tls(&certs, address, block, env)?;
-        let handler = handler(server.clone());
-        let listener =
-            tokio::spawn(net::serve(socket, tls, authenticator, handler, net::Limits::default(), stop));
+        let keys = Arc::new(net::Keys::new(shown.tls()?)?);
+        let limits = net::Limits::default();
+        let serve =
+            net::serve_with(socket, keys.clone(), authenticator, service(&server), limits, stop.clone());
+        let listener = tokio::spawn(serve);
         let reach = reachable(address);
         let path = kubeconfig.unwrap_or_else(|| home.path("kubeconfig"));
-        kubeconfig::write(&path, &kubeconfig::text(reach, certs.ca_pem(), "admin", &admin))?;
-        let agent_path = home.path("agents.kubeconfig");
-        kubeconfig::write(&agent_path, &kubeconfig::text(reach, certs.ca_pem(), "node-agent", &agent))?;
-        let proxy_path = home.path("proxy.kubeconfig");
-        kubeconfig::write(&proxy_path, &kubeconfig::text(reach, certs.ca_pem(), "proxy", &proxy))?;
+        let (agent_path, proxy_path) = (home.path("agents.kubeconfig"), home.path("proxy.kubeconfig"));
+        let kubeconfigs = vec![
+            Kubeconfig { path: path.clone(), user: "admin", token: admin },
+            Kubeconfig { path: agent_path.clone(), user: "node-agent", token: agent },
+            Kubeconfig { path: proxy_path.clone(), user: "proxy", token: proxy },
+        ];
+        renewal::write(&kubeconfigs, reach, shown.authority())?;
+        let renewal = Renewal {
+            dir: home.path("pki"),
+            hosts,
+            reach,
+            kubeconfigs,
+            server: server.clone(),
+            keys,
+            accounts,
+            env: env.clone(),
+            shown,
+        };
+        tokio::spawn(renewal.run(stop));
         Ok(Plane {
             server,
             address: reach,
@@ -133,13 +153,12 @@ impl Plane {
 
     /// Waits until the listener has ended.
     pub(crate) async fn finish(self) -> anyhow::Result<()> {
-        self.listener.await.context("listen")??;
-        Ok(())
+        self.listener.await.context("listen")
     }
 }
 
 /// Lets pods know whom to believe: controllers copy this ConfigMap into every namespace.
-async fn publish_authority(server: &Arc<ApiServer>, ca_pem: &str) -> anyhow::Result<()> {
+pub(crate) async fn publish_authority(server: &Arc<ApiServer>, ca_pem: &str) -> anyhow::Result<()> {
     const MAPS: Resource = Resource::namespaced("", "v1", "configmaps", "ConfigMap");
     let client = Client::new(server.transport(User::new("knarr", &["system:masters"])), "knarr");
     let body = json!({
@@ -154,8 +173,27 @@ async fn publish_authority(server: &Arc<ApiServer>, ca_pem: &str) -> anyhow::Res
     Ok(())
 }
 
-fn handler(server: Arc<ApiServer>) -> net::Handler {
-    Arc::new(move |user, request| server.handle(user, request))
+fn service(server: &Arc<ApiServer>) -> net::Service {
+    let (to, refuses) = (server.clone(), server.clone());
+    net::Service {
+        handler: Arc::new(move |user, request| to.handle(user, request)),
+        refuse: Some(Arc::new(move |user, request, status| refuses.refuse(user, request, status))),
+    }
+}
+
+fn audit_log(args: &Server, path: &Path) -> anyhow::Result<apiserver::AuditLog> {
+    let log = apiserver::AuditLog::open(path);
+    let log = log.with_context(|| format!("open --audit-log-path {}", path.display()))?;
+    let log = log.rotated(apiserver::AuditRotation {
+        bytes_max: args.audit_log_maxsize << 20,
+        backups_max: args.audit_log_maxbackup,
+        age_max: Duration::from_secs(args.audit_log_maxage * 24 * 3600),
+    });
+    let Some(file) = &args.audit_policy_file else { return Ok(log) };
+    let read = || -> anyhow::Result<apiserver::AuditPolicy> {
+        Ok(apiserver::AuditPolicy::read(&std::fs::read_to_string(file)?)?)
+    };
+    Ok(log.judged_by(read().with_context(|| format!("read --audit-policy-file {}", file.display()))?))
 }
 
 /// Takes the port, or says what to do.
@@ -177,15 +215,16 @@ fn reachable(bound: SocketAddr) -> SocketAddr {
 
 /// Tokens of service accounts, signed with a key that is kept.
 fn accounts(
-    home: &Home,
+    shown: &Shown,
     store: &store::Store,
     address: SocketAddr,
     env: &Env,
 ) -> anyhow::Result<Arc<Accounts>> {
-    let key = pki::signing_key(&home.path("pki/service-account.key"))?;
     let issuer = Issuer { name: ISSUER.to_owned(), keys_url: format!("https://{address}/openid/v1/jwks") };
-    let accounts = Accounts::new(store.clone(), env.clone(), key.secret_der(), issuer);
-    Ok(Arc::new(accounts.context("remove pki/service-account.key to have a new one made")?))
+    let accounts = Accounts::new(store.clone(), env.clone(), shown.signing(), issuer)
+        .context("remove pki/service-account.key to have a new one made")?;
+    shown.give_to(&accounts)?;
+    Ok(Arc::new(accounts))
 }
 
 fn authenticator(
@@ -278,7 +317,8 @@ fn config(
     })
 }
 
-fn tls(certs: &pki::Authority, address: SocketAddr, block: u8, env: &Env) -> anyhow::Result<net::Tls> {
+/// Names and addresses of the server's certificate.
+fn hosts(address: SocketAddr, block: u8) -> Vec<String> {
     let mut hosts: Vec<String> =
         ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "127.0.0.1"]
             .map(str::to_owned)
@@ -288,15 +328,5 @@ fn tls(certs: &pki::Authority, address: SocketAddr, block: u8, env: &Env) -> any
     if !hosts.contains(&ip) {
         hosts.push(ip);
     }
-    let identity = certs.server(
-        "apiserver",
-        &pki::Subject { name: "kube-apiserver", groups: &[], hosts: &hosts },
-        env,
-    )?;
-    Ok(net::Tls {
-        chain: pki::certificates(&identity.cert_pem),
-        key: pki::private_key(&identity.key_pem)
-            .context("read the server's key: remove the folder pki to have a new one made")?,
-        client_authorities: pki::certificates(certs.ca_pem()),
-    })
+    hosts
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use controller_host::{Clients, HostConfig};
@@ -108,14 +109,24 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
             }
         },
     };
-    eprintln!("stopping");
-    let _ = stop.send(true);
-    // Pods leave after their traffic does: the proxy ends with them.
-    futures_util::future::join_all(companions.into_iter().map(|c| c.stop(&env))).await;
-    if let Some(proxy) = proxy {
-        proxy.await.context("end the proxy")?;
+    eprintln!("stopping; once more ends it at once");
+    let leave = async {
+        plane.server.announce_departure();
+        env.sleep(Duration::from_secs(args.server.shutdown_delay_duration)).await;
+        plane.server.end_watches();
+        let _ = stop.send(true);
+        // Pods leave after their traffic does: the proxy ends with them.
+        futures_util::future::join_all(companions.into_iter().map(|c| c.stop(&env))).await;
+        if let Some(proxy) = proxy {
+            proxy.await.context("end the proxy")?;
+        }
+        plane.finish().await
+    };
+    tokio::select! {
+        biased;
+        _ = signal() => anyhow::bail!("stopped at once; what was under way was left"),
+        left = leave => left?,
     }
-    plane.finish().await?;
     outcome
 }
 

@@ -1,8 +1,9 @@
 //! The cluster's own certificate authority, certificates and tokens, kept under the data directory with mode 0600.
 //!
 //! ```text
-//! pki/ca.crt ca.key            made once, ten years
+//! pki/ca.crt ca.key            made once; the certificate is made again, for the same key, when less than a year of its ten is left
 //! pki/<name>.crt <name>.key    made again when names change or less than thirty days are left
+//! pki/service-account.key      signs tokens; those before it stand in pki/service-account-older/, named by when they were replaced
 //! ```
 //!
 //! What is absent: who may do what (apiserver), and revocation: a leaked key is answered by removing the folder.
@@ -22,7 +23,13 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use stdx::{Env, Time};
 
+mod signing;
+
+pub use signing::{SigningKeys, rotate_signing_key, signing_keys};
+
 const CA_YEARS: u64 = 10;
+/// The authority's certificate is made again this long before its end: whoever was given the old one has that much time.
+const CA_RENEW_BEFORE: Duration = Duration::from_secs(YEAR);
 const LEAF_YEARS: u64 = 1;
 const RENEW_BEFORE: Duration = Duration::from_secs(30 * 24 * 3600);
 const YEAR: u64 = 365 * 24 * 3600;
@@ -92,13 +99,18 @@ impl Authority {
             // The key last: a crash before it leaves nothing half made.
             write_private(&key_path, key.serialize_pem().as_bytes())?;
         }
-        let ca_pem = read(&cert_path)?;
+        let mut ca_pem = read(&cert_path)?;
         let damaged = |path: &Path, e: rcgen::Error| Error::Damaged {
             path: path.to_owned(),
             what: e.to_string(),
             folder: dir.to_owned(),
         };
         let key = KeyPair::from_pem(&read(&key_path)?).map_err(|e| damaged(&key_path, e))?;
+        if end(&ca_pem).is_some_and(|end| end < env.now() + CA_RENEW_BEFORE) {
+            // The same key and name: what it signed before is believed under either certificate.
+            ca_pem = ca_params(env)?.self_signed(&key)?.pem();
+            write_private(&cert_path, ca_pem.as_bytes())?;
+        }
         let issuer = Issuer::from_ca_cert_pem(&ca_pem, key).map_err(|e| damaged(&cert_path, e))?;
         Ok(Authority { dir: dir.to_owned(), issuer, ca_pem })
     }
@@ -153,6 +165,13 @@ impl Authority {
     }
 }
 
+/// When the first certificate of a PEM text ends.
+pub fn end(pem: &str) -> Option<Time> {
+    let der = certificates(pem).into_iter().next()?;
+    let (_, certificate) = x509_parser::parse_x509_certificate(&der).ok()?;
+    Some(Time::from_secs(certificate.validity().not_after.timestamp()))
+}
+
 fn ca_params(env: &Env) -> Result<CertificateParams, Error> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.distinguished_name = name("knarr-ca", &[]);
@@ -203,18 +222,6 @@ fn sections(pem: &str, label: &str) -> Vec<Vec<u8>> {
         rest = tail;
     }
     out
-}
-
-/// A P-256 key for signatures (PKCS #8), kept in a file of its own in PEM, made at first use.
-pub fn signing_key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
-    if !path.exists() {
-        write_private(path, KeyPair::generate()?.serialize_pem().as_bytes())?;
-    }
-    private_key(&read(path)?).ok_or_else(|| Error::Damaged {
-        path: path.to_owned(),
-        what: "no private key in it".to_owned(),
-        folder: path.parent().unwrap_or(path).to_owned(),
-    })
 }
 
 /// A bearer token kept in a file of its own, made at first use: 256 bits from the kernel.
@@ -306,15 +313,21 @@ mod tests {
     }
 
     #[test]
-    fn a_signing_key_is_made_once_and_a_damaged_one_is_told() {
-        let dir = scratch("signing");
-        make_dir(&dir).unwrap();
-        let path = dir.join("service-account.key");
-        let first = signing_key(&path).unwrap();
-        assert_eq!(first, signing_key(&path).unwrap());
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        fs::write(&path, "nonsense").unwrap();
-        assert!(signing_key(&path).unwrap_err().to_string().contains("service-account.key is damaged"));
+    fn an_authority_is_renewed_for_the_same_key_before_it_ends() {
+        struct Later;
+        impl stdx::Clock for Later {
+            fn now(&self) -> Time {
+                os::env().now() + Duration::from_secs(9 * YEAR + 10)
+            }
+        }
+        let (dir, env) = (scratch("renew"), os::env());
+        let old = Authority::open(&dir, &env).unwrap().ca_pem().to_owned();
+        let later = Env { clock: std::sync::Arc::new(Later), ..os::env() };
+        let key = fs::read(dir.join("ca.key")).unwrap();
+        let renewed = Authority::open(&dir, &later).unwrap();
+        assert!(end(renewed.ca_pem()) > end(&old));
+        assert_eq!(fs::read(dir.join("ca.key")).unwrap(), key);
+        assert_eq!(Authority::open(&dir, &later).unwrap().ca_pem(), renewed.ca_pem());
         fs::remove_dir_all(dir).unwrap();
     }
 

@@ -1,12 +1,13 @@
 //! Tokens of service accounts: issued for an audience and a time, bound to an object, believed as long as all of it exists.
 
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use stdx::Env;
 use store::{Key, Store};
 
-use super::jwt::{KeyError, Signer};
+use super::jwt::{KeyError, Ring};
 use crate::stored;
 use crate::who::User;
 
@@ -26,7 +27,7 @@ pub struct Issuer {
 pub struct Accounts {
     store: Store,
     env: Env,
-    signer: Signer,
+    ring: RwLock<Arc<Ring>>,
     issuer: Issuer,
 }
 
@@ -64,7 +65,21 @@ impl Accounts {
     /// # Errors
     /// When the key cannot be used.
     pub fn new(store: Store, env: Env, pkcs8: &[u8], issuer: Issuer) -> Result<Accounts, KeyError> {
-        Ok(Accounts { store, env, signer: Signer::new(pkcs8)?, issuer })
+        Ok(Accounts { store, env, ring: RwLock::new(Arc::new(Ring::new(pkcs8, [])?)), issuer })
+    }
+
+    /// Signs with another key from now on; tokens of the older ones are still believed, and all are shown to others.
+    ///
+    /// # Errors
+    /// When one of the keys cannot be used; then nothing changes.
+    pub fn replace_keys(&self, pkcs8: &[u8], older: &[&[u8]]) -> Result<(), KeyError> {
+        let ring = Arc::new(Ring::new(pkcs8, older.iter().copied())?);
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = ring;
+        Ok(())
+    }
+
+    fn ring(&self) -> Arc<Ring> {
+        self.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The audiences of this server: of tokens that name none, and those that its own requests must be for.
@@ -84,7 +99,7 @@ impl Accounts {
                 about.insert(key.into(), bound(to));
             }
         }
-        self.signer.sign(&json!({
+        self.ring().sign(&json!({
             "aud": grant.audiences,
             "exp": (now + grant.life).secs(),
             "iat": now.secs(),
@@ -98,7 +113,7 @@ impl Accounts {
 
     /// Whose token this is, if it is one of ours, valid now, for one of these audiences, and its objects exist.
     pub(crate) fn know(&self, token: &str, audiences: &[String]) -> Option<Known> {
-        let claims = self.signer.open(token)?;
+        let claims = self.ring().open(token)?;
         if claims["iss"] != self.issuer.name.as_str() || !self.is_valid_now(&claims) {
             return None;
         }
@@ -145,7 +160,7 @@ impl Accounts {
 
     /// The public keys, as a JSON web key set.
     pub(crate) fn key_set(&self) -> Value {
-        self.signer.key_set()
+        self.ring().key_set()
     }
 
     /// The discovery document of OpenID Connect.

@@ -103,6 +103,12 @@ pub(crate) fn certificate_user(der: &[u8]) -> Option<User> {
     Some(User::new(&name, &groups))
 }
 
+/// When a certificate ends.
+pub(crate) fn certificate_end(der: &[u8]) -> Option<stdx::Time> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    Some(stdx::Time::from_secs(certificate.validity().not_after.timestamp()))
+}
+
 fn digest(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }

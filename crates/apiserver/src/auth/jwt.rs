@@ -1,6 +1,7 @@
 //! Signed tokens: JSON web tokens with ES256, and nothing else.
 //!
-//! No other algorithm is accepted, whatever a token's head says; there is one key, and it is not chosen by the token.
+//! No other algorithm is accepted, whatever a token's head says. The head may only name one of the keys that are known: the one that
+//! signs, or one that did so before.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -53,7 +54,7 @@ impl Signer {
     }
 
     /// The claims of a token that this key signed.
-    pub(super) fn open(&self, token: &str) -> Option<Value> {
+    fn open(&self, token: &str) -> Option<Value> {
         if token.len() > TOKEN_BYTES_MAX {
             return None;
         }
@@ -61,7 +62,7 @@ impl Signer {
         let (head, claims) = signed.split_once('.')?;
         let plain = |part: &str| URL_SAFE_NO_PAD.decode(part).ok();
         let head: Value = serde_json::from_slice(&plain(head)?).ok()?;
-        if head["alg"] != "ES256" {
+        if head["alg"] != "ES256" || head["kid"] != self.id.as_str() {
             return None;
         }
         let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, self.key.public_key());
@@ -69,14 +70,44 @@ impl Signer {
         serde_json::from_slice(&plain(claims)?).ok()
     }
 
-    /// The public key as a JSON web key set.
-    pub(super) fn key_set(&self) -> Value {
+    /// The public key as a JSON web key.
+    fn public(&self) -> Value {
         // An uncompressed point: 4, x, y.
         let point = self.key.public_key().as_ref();
         let (x, y) = (encode(&point[1..33]), encode(&point[33..65]));
-        json!({"keys": [
-            {"use": "sig", "kty": "EC", "kid": self.id, "crv": "P-256", "alg": "ES256", "x": x, "y": y}
-        ]})
+        json!({"use": "sig", "kty": "EC", "kid": self.id, "crv": "P-256", "alg": "ES256", "x": x, "y": y})
+    }
+}
+
+/// The key that signs, and those that did before and whose tokens still count.
+pub(super) struct Ring {
+    signs: Signer,
+    older: Vec<Signer>,
+}
+
+impl Ring {
+    /// From P-256 keys in PKCS #8.
+    pub(super) fn new<'k>(signs: &[u8], older: impl IntoIterator<Item = &'k [u8]>) -> Result<Ring, KeyError> {
+        let signs = Signer::new(signs)?;
+        let older: Result<Vec<Signer>, KeyError> = older.into_iter().map(Signer::new).collect();
+        let older = older?.into_iter().filter(|key| key.id != signs.id).collect();
+        Ok(Ring { signs, older })
+    }
+
+    /// The claims as a signed token; `None` when the machine has no randomness to sign with.
+    pub(super) fn sign(&self, claims: &Value) -> Option<String> {
+        self.signs.sign(claims)
+    }
+
+    /// The claims of a token that one of the keys signed.
+    pub(super) fn open(&self, token: &str) -> Option<Value> {
+        std::iter::once(&self.signs).chain(&self.older).find_map(|key| key.open(token))
+    }
+
+    /// All public keys as a JSON web key set; that of the key that signs comes first.
+    pub(super) fn key_set(&self) -> Value {
+        let keys: Vec<Value> = std::iter::once(&self.signs).chain(&self.older).map(Signer::public).collect();
+        json!({ "keys": keys })
     }
 }
 
@@ -113,9 +144,27 @@ mod tests {
     #[test]
     fn a_key_has_one_name_and_shows_its_public_half_alone() {
         let key = test_key();
-        let (one, two) = (Signer::new(&key).unwrap().key_set(), Signer::new(&key).unwrap().key_set());
+        let set = || Ring::new(&key, [key.as_slice()]).unwrap().key_set();
+        let (one, two) = (set(), set());
         assert_eq!(one, two);
+        assert_eq!(one["keys"].as_array().unwrap().len(), 1, "a key is not older than itself");
         assert_eq!(one["keys"][0]["kid"].as_str().unwrap().len(), 43);
         assert!(one["keys"][0].get("d").is_none());
+    }
+
+    #[test]
+    fn an_older_key_opens_what_it_signed_and_signs_no_more() {
+        let (old, new) = (test_key(), test_key());
+        let before = Ring::new(&old, []).unwrap();
+        let token = before.sign(&json!({"sub": "a"})).unwrap();
+        let after = Ring::new(&new, [old.as_slice()]).unwrap();
+        assert_eq!(after.open(&token), Some(json!({"sub": "a"})));
+        let later = after.sign(&json!({"sub": "b"})).unwrap();
+        assert_eq!(before.open(&later), None);
+        let names = |ring: &Ring| -> Vec<Value> {
+            ring.key_set()["keys"].as_array().unwrap().iter().map(|k| k["kid"].clone()).collect()
+        };
+        assert_eq!(names(&after)[1..], names(&before));
+        assert_eq!(Ring::new(&new, []).unwrap().open(&token), None);
     }
 }

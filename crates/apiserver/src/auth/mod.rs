@@ -9,8 +9,8 @@ mod roles;
 
 pub use accounts::{Accounts, Issuer};
 pub(crate) use accounts::{Bound, Grant, Known};
-pub(crate) use authenticate::certificate_user;
 pub use authenticate::{Authenticator, TokenFileError};
+pub(crate) use authenticate::{certificate_end, certificate_user};
 pub use authorize::TableAuthorizer;
 pub use jwt::KeyError;
 pub use roles::Rbac;

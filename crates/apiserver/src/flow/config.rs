@@ -34,7 +34,7 @@ struct LevelRow {
 /// Which requests go to which level.
 #[derive(Clone, Debug)]
 struct Schema {
-    name: String,
+    name: Arc<str>,
     uid: Arc<str>,
     precedence: i64,
     level: Arc<str>,
@@ -96,6 +96,8 @@ pub(crate) struct Asked<'a> {
 /// Where a request belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Flow {
+    /// Name of its schema; of this program's own components, that of their level.
+    pub(super) schema: Arc<str>,
     /// Its level; nothing when the level is exempt.
     pub(super) level: Option<Arc<str>>,
     /// Hash of schema and distinguisher: equal within a flow.
@@ -131,7 +133,13 @@ impl Config {
     pub(super) fn flow(&self, asked: &Asked<'_>) -> Option<Flow> {
         if asked.user.name.starts_with(COMPONENTS) {
             let (level, hash) = (Some(OWN.into()), hash(&[OWN, &asked.user.name]));
-            return Some(Flow { level, hash, schema_uid: "".into(), level_uid: "".into() });
+            return Some(Flow {
+                schema: OWN.into(),
+                level,
+                hash,
+                schema_uid: "".into(),
+                level_uid: "".into(),
+            });
         }
         let schema = self.schemas.iter().find(|s| s.rules.iter().any(|r| r.matches(asked)))?;
         let row = self.levels.get(&schema.level)?;
@@ -141,6 +149,7 @@ impl Config {
             Distinguisher::Namespace => asked.namespace,
         };
         Some(Flow {
+            schema: schema.name.clone(),
             level: row.shape.as_ref().map(|_| schema.level.clone()),
             hash: hash(&[&schema.name, distinguisher]),
             schema_uid: schema.uid.clone(),
@@ -214,7 +223,7 @@ fn schema(object: &Value) -> Schema {
         _ => Distinguisher::None,
     };
     Schema {
-        name: text(&object["metadata"]["name"]).to_owned(),
+        name: text(&object["metadata"]["name"]).into(),
         uid: text(&object["metadata"]["uid"]).into(),
         precedence: spec["matchingPrecedence"].as_i64().unwrap_or(1000),
         level: text(&spec["priorityLevelConfiguration"]["name"]).into(),

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::config::{Asked, Config, Flow};
 use super::fair::{Arrival, Fair, Ticket};
+use crate::metrics::Histogram;
 use crate::server::ApiServer;
 use crate::stored;
 
@@ -47,9 +48,32 @@ struct State {
     fair: Fair,
     waiting: BTreeMap<Ticket, oneshot::Sender<()>>,
     next: Ticket,
-    /// Requests let in and refused so far, by level.
-    let_in: BTreeMap<Arc<str>, u64>,
-    refused: BTreeMap<(Arc<str>, &'static str), u64>,
+    /// What came of requests so far, by schema and level.
+    counts: BTreeMap<(Arc<str>, Arc<str>), Counts>,
+}
+
+/// Upper bounds of upstream's buckets for how long requests wait, in microseconds.
+const WAIT_MICROS: [u64; 13] = [
+    0, 5_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000,
+    15_000_000, 30_000_000,
+];
+
+struct Counts {
+    let_in: u64,
+    refused: BTreeMap<&'static str, u64>,
+    waits: Histogram<{ WAIT_MICROS.len() }>,
+}
+
+impl Default for Counts {
+    fn default() -> Counts {
+        Counts { let_in: 0, refused: BTreeMap::new(), waits: Histogram::new(WAIT_MICROS) }
+    }
+}
+
+impl State {
+    fn counts(&mut self, schema: &Arc<str>, level: &Arc<str>) -> &mut Counts {
+        self.counts.entry((schema.clone(), level.clone())).or_default()
+    }
 }
 
 /// The gate of one server.
@@ -121,15 +145,18 @@ impl Gate {
         let Some(level) = flow.level.clone() else { return Ok(Place { _held: None, uids }) };
         let Seat { held, turn } = self.arrive(level, &flow, wanted)?;
         if let Some(turn) = turn {
+            let began = env.now();
             tokio::select! {
                 biased;
                 // The sender is dropped by nobody who does not send.
                 _ = turn => {}
                 () = env.sleep(WAIT_MAX) => {
-                    self.count_refused(&held.level, Busy::TimeOut);
+                    self.count_refused(&flow.schema, &held.level, Busy::TimeOut);
                     return Err(Busy::TimeOut);
                 }
             }
+            let waited = env.now().since(began);
+            self.lock().counts(&flow.schema, &held.level).waits.observe(waited, 1);
         }
         Ok(Place { _held: Some(held), uids })
     }
@@ -142,7 +169,11 @@ impl Gate {
         let width = state.fair.width(&level, wanted);
         let busy = match state.fair.arrive(&level, flow.hash, ticket, width) {
             arrival @ (Arrival::Runs | Arrival::Waits) => {
-                *state.let_in.entry(level.clone()).or_default() += 1;
+                let counts = state.counts(&flow.schema, &level);
+                counts.let_in += 1;
+                if arrival == Arrival::Runs {
+                    counts.waits.observe(Duration::ZERO, 1);
+                }
                 let turn = (arrival == Arrival::Waits).then(|| {
                     let (turn, told) = oneshot::channel();
                     state.waiting.insert(ticket, turn);
@@ -155,12 +186,12 @@ impl Gate {
             Arrival::QueueFull => Busy::QueueFull,
         };
         drop(state);
-        self.count_refused(&level, busy);
+        self.count_refused(&flow.schema, &level, busy);
         Err(busy)
     }
 
-    fn count_refused(&self, level: &Arc<str>, busy: Busy) {
-        *self.lock().refused.entry((level.clone(), busy.reason())).or_default() += 1;
+    fn count_refused(&self, schema: &Arc<str>, level: &Arc<str>, busy: Busy) {
+        *self.lock().counts(schema, level).refused.entry(busy.reason()).or_default() += 1;
     }
 
     /// Takes over other rules; what runs goes on, what waits waits on under them.
@@ -208,22 +239,30 @@ impl Gate {
             "gauge",
             of(|_, _, waiting| waiting as u64),
         );
+        let flow = |(schema, level): &(Arc<str>, Arc<str>)| {
+            format!("flow_schema=\"{schema}\",priority_level=\"{level}\"")
+        };
         table(
             "apiserver_flowcontrol_dispatched_requests_total",
             "requests that ran or wait to run",
             "counter",
-            state.let_in.iter().map(|(name, n)| (level(name), *n)).collect(),
+            state.counts.iter().map(|(of, counts)| (flow(of), counts.let_in)).collect(),
         );
+        let refused = state.counts.iter().flat_map(|(of, counts)| {
+            counts.refused.iter().map(move |(why, n)| (format!("{},reason=\"{why}\"", flow(of)), *n))
+        });
         table(
             "apiserver_flowcontrol_rejected_requests_total",
             "requests that were told to come again",
             "counter",
-            state
-                .refused
-                .iter()
-                .map(|((name, why), n)| (format!("{},reason=\"{why}\"", level(name)), *n))
-                .collect(),
+            refused.collect(),
         );
+        const WAIT: &str = "apiserver_flowcontrol_request_wait_duration_seconds";
+        let _ =
+            writeln!(out, "# HELP {WAIT} how long requests waited for their turn\n# TYPE {WAIT} histogram");
+        for (of, counts) in &state.counts {
+            counts.waits.write(&mut out, WAIT, &format!("execute=\"true\",{}", flow(of)));
+        }
         out
     }
 }

@@ -1,7 +1,7 @@
 //! Accepts connections, tells who they are from, and hands requests to the pipeline.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use api_client::{Request, Response};
@@ -13,14 +13,14 @@ use hyper_util::server::conn::auto;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
-use stdx::BoxFuture;
+use stdx::{BoxFuture, Time};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
 use super::body::{self, Outgoing};
 use crate::auth::Authenticator;
-use crate::auth::certificate_user;
+use crate::auth::{certificate_end, certificate_user};
 use crate::who::User;
 
 /// Certificates of the listener.
@@ -55,7 +55,7 @@ impl Default for Limits {
             body_bytes: 3 << 20,
             streams: 1_000,
             handshake: Duration::from_secs(10),
-            drain: Duration::from_secs(2),
+            drain: Duration::from_secs(10),
         }
     }
 }
@@ -68,12 +68,57 @@ pub enum ServeError {
     Tls(String),
 }
 
+/// What a listener shows and whom it believes; may be replaced while it serves. Connections that are open keep what they began with.
+pub struct Keys {
+    config: RwLock<Arc<ServerConfig>>,
+}
+
+impl Keys {
+    /// Begins with these certificates.
+    ///
+    /// # Errors
+    /// When they do not fit together.
+    pub fn new(tls: Tls) -> Result<Keys, ServeError> {
+        Ok(Keys { config: RwLock::new(Arc::new(config(tls)?)) })
+    }
+
+    /// Shows other certificates to connections that come from now on.
+    ///
+    /// # Errors
+    /// When they do not fit together; then the former ones stay.
+    pub fn replace(&self, tls: Tls) -> Result<(), ServeError> {
+        let config = Arc::new(config(tls)?);
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+        Ok(())
+    }
+
+    fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.config.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
 /// Where a request came from, among its extensions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
+/// When the client's certificate ends, among the extensions of a request that is believed because of one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CertificateEnd(pub(crate) Time);
+
 /// Where requests go.
 pub type Handler = Arc<dyn Fn(User, Request) -> BoxFuture<Response> + Send + Sync>;
+
+/// Where requests go that are refused before it is known who sent them (nobody), or what: without their body.
+pub type Refuse = Arc<dyn Fn(Option<User>, Request, Status) -> BoxFuture<Response> + Send + Sync>;
+
+/// Who answers.
+#[derive(Clone)]
+pub struct Service {
+    /// Requests of somebody.
+    pub handler: Handler,
+    /// The others; answered with their `Status` where there is nobody for them.
+    pub refuse: Option<Refuse>,
+}
 
 /// Serves until `stop` turns true, then lets open requests finish for a moment.
 ///
@@ -85,9 +130,23 @@ pub async fn serve(
     who: Arc<Authenticator>,
     handler: Handler,
     limits: Limits,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
-    let acceptor = TlsAcceptor::from(Arc::new(config(tls)?));
+    let service = Service { handler, refuse: None };
+    serve_with(listener, Arc::new(Keys::new(tls)?), who, service, limits, stop).await;
+    Ok(())
+}
+
+/// The same with certificates that may be replaced meanwhile. After `stop` nobody can connect any more, clients of HTTP/2 are told to
+/// send nothing new (GOAWAY), and what is under way has [`Limits::drain`] to finish.
+pub async fn serve_with(
+    listener: TcpListener,
+    keys: Arc<Keys>,
+    who: Arc<Authenticator>,
+    service: Service,
+    limits: Limits,
+    mut stop: watch::Receiver<bool>,
+) {
     let slots = Arc::new(Semaphore::new(limits.connections));
     loop {
         let Ok(slot) = slots.clone().acquire_owned().await else { break };
@@ -105,16 +164,17 @@ pub async fn serve(
             }
         };
         let connection =
-            Connection { acceptor: acceptor.clone(), who: who.clone(), handler: handler.clone(), limits };
+            Connection { acceptor: keys.acceptor(), who: who.clone(), service: service.clone(), limits };
         let stop = stop.clone();
         tokio::spawn(async move {
             connection.run(stream, stop).await;
             drop(slot);
         });
     }
+    // Who connects now is refused at once and tries another server, instead of waiting for nobody.
+    drop(listener);
     let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
     let _ = tokio::time::timeout(limits.drain, slots.acquire_many(all)).await;
-    Ok(())
 }
 
 fn config(tls: Tls) -> Result<ServerConfig, ServeError> {
@@ -146,7 +206,7 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 struct Connection {
     acceptor: TlsAcceptor,
     who: Arc<Authenticator>,
-    handler: Handler,
+    service: Service,
     limits: Limits,
 }
 
@@ -160,8 +220,8 @@ impl Connection {
             Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake refused"),
             Err(_) => return tracing::debug!("TLS handshake took too long"),
         };
-        let peer =
-            stream.get_ref().1.peer_certificates().and_then(|c| certificate_user(c.first()?)).map(Arc::new);
+        let certificate = stream.get_ref().1.peer_certificates().and_then(|c| c.first());
+        let peer = certificate.and_then(|c| Some(Arc::new((certificate_user(c)?, certificate_end(c)?))));
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new());
         builder
@@ -169,10 +229,10 @@ impl Connection {
             .timer(TokioTimer::new())
             .max_concurrent_streams(self.limits.streams)
             .keep_alive_interval(Some(Duration::from_secs(30)));
-        let (who, handler, limits) = (self.who, self.handler, self.limits);
+        let (who, service, limits) = (self.who, self.service, self.limits);
         let service = service_fn(move |request| {
             let from = Origin { peer: peer.clone(), address };
-            answer(request, who.clone(), from, handler.clone(), limits.body_bytes)
+            answer(request, who.clone(), from, service.clone(), limits.body_bytes)
         });
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
@@ -195,8 +255,8 @@ impl Connection {
 
 /// The other end of a connection.
 struct Origin {
-    /// Whom its certificate names.
-    peer: Option<Arc<User>>,
+    /// Whom its certificate names, and when that ends.
+    peer: Option<Arc<(User, Time)>>,
     address: Option<SocketAddr>,
 }
 
@@ -204,21 +264,34 @@ async fn answer(
     request: http::Request<Incoming>,
     who: Arc<Authenticator>,
     from: Origin,
-    handler: Handler,
+    service: Service,
     body_bytes: usize,
 ) -> Result<http::Response<Outgoing>, std::convert::Infallible> {
-    let authorization =
-        request.headers().get(http::header::AUTHORIZATION).map(|v| v.to_str().unwrap_or("invalid"));
-    let Some(user) = who.user(authorization, from.peer.as_deref()) else {
-        return Ok(body::refusal(&Status::failure(Reason::Unauthorized, "Unauthorized")));
-    };
     let (mut parts, incoming) = request.into_parts();
     if let Some(address) = from.address {
         parts.extensions.insert(Peer(address));
     }
-    let bytes = match body::read(incoming, body_bytes).await {
-        Ok(bytes) => bytes,
-        Err(status) => return Ok(body::refusal(&status)),
+    let authorization =
+        parts.headers.get(http::header::AUTHORIZATION).map(|v| v.to_str().unwrap_or("invalid"));
+    let peer = from.peer.as_deref();
+    let user = who.user(authorization, peer.map(|(user, _)| user));
+    if let Some((_, end)) = peer.filter(|(named, _)| user.as_ref() == Some(named)) {
+        parts.extensions.insert(CertificateEnd(*end));
+    }
+    let (user, refused) = match user {
+        None => (None, Status::failure(Reason::Unauthorized, "Unauthorized")),
+        Some(user) => match body::read(incoming, body_bytes).await {
+            Ok(bytes) => {
+                let answer = (service.handler)(user, Request::from_parts(parts, bytes)).await;
+                return Ok(body::outgoing(answer));
+            }
+            Err(status) => (Some(user), status),
+        },
     };
-    Ok(body::outgoing(handler(user, Request::from_parts(parts, bytes)).await))
+    Ok(match &service.refuse {
+        Some(refuse) => {
+            body::outgoing(refuse(user, Request::from_parts(parts, bytes::Bytes::new()), refused).await)
+        }
+        None => body::refusal(&refused),
+    })
 }

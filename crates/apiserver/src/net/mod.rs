@@ -3,5 +3,5 @@
 mod body;
 mod listen;
 
-pub(crate) use listen::Peer;
-pub use listen::{Handler, Limits, ServeError, Tls, serve};
+pub(crate) use listen::{CertificateEnd, Peer};
+pub use listen::{Handler, Keys, Limits, Refuse, ServeError, Service, Tls, serve, serve_with};

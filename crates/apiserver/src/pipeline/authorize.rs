@@ -11,7 +11,10 @@ pub(super) fn check(call: &Call) -> Outcome<()> {
     let what = attributes(call);
     match call.server.authorizer.authorize(&call.user, &what) {
         Decision::Allow => Ok(()),
-        Decision::Deny(why) => Err(denied(&call.user.name, &what, &why)),
+        Decision::Deny(why) => {
+            call.deny();
+            Err(denied(&call.user.name, &what, &why))
+        }
     }
 }
 

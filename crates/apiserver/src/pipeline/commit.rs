@@ -57,7 +57,10 @@ pub(crate) async fn remove(
 async fn write(server: &ApiServer, op: Op) -> Outcome<Committed> {
     let (Op::Put { key, .. } | Op::Delete { key, .. }) = &op;
     let is_configuration = is_configuration(&key.resource);
-    match server.store.write(op).await {
+    let (is_delete, began) = (matches!(op, Op::Delete { .. }), server.env.now());
+    let written = server.store.write(op).await;
+    server.metrics.stored(is_delete, server.env.now().since(began));
+    match written {
         Ok(revision) => {
             if is_configuration {
                 server.hooks.read(&server.store);
@@ -77,7 +80,12 @@ async fn write(server: &ApiServer, op: Op) -> Outcome<Committed> {
 pub(crate) fn failed(error: &Error) -> Box<Refusal> {
     match error {
         Error::Closed => refuse(api_meta::Reason::ServiceUnavailable, "the server is shutting down"),
-        Error::Full => refuse(api_meta::Reason::ServiceUnavailable, error.to_string()),
+        // The reason of etcd's alarm of this kind, which clients know; the code says which one it is.
+        Error::Full => {
+            let mut refusal = internal(error);
+            refusal.status.code = 507;
+            refusal
+        }
         other => internal(other),
     }
 }

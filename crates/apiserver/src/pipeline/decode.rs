@@ -197,6 +197,9 @@ fn yaml(bytes: &[u8], expected: &Expected<'_>) -> Outcome<(Value, Vec<String>)> 
 
 /// One YAML document as a tree, with findings about keys that occur twice (of which the last counts).
 pub(crate) fn read_yaml(text: &str) -> Result<(Value, Vec<String>), serde_yaml_ng::Error> {
+    if is_too_deep(text) {
+        return Err(serde::de::Error::custom(format!("exceeded max depth of {YAML_DEPTH_MAX}")));
+    }
     match serde_yaml_ng::from_str::<serde_yaml_ng::Value>(text) {
         Ok(_) => Ok((serde_yaml_ng::from_str(text)?, Vec::new())),
         Err(first) => {
@@ -209,6 +212,23 @@ pub(crate) fn read_yaml(text: &str) -> Result<(Value, Vec<String>), serde_yaml_n
             Ok((tree, vec![duplicate_key(&finding)]))
         }
     }
+}
+
+/// Brackets within one another that a document may have, as upstream's reader allows.
+const YAML_DEPTH_MAX: usize = 10_000;
+
+/// Whether a document may hold more brackets within one another than is allowed: what the reader does for each token grows with their
+/// number, so that a hundred thousand of them would keep it busy for minutes. Brackets within strings count, too: nobody has so many.
+fn is_too_deep(text: &str) -> bool {
+    let mut depth = 0_usize;
+    text.bytes().any(|byte| {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth > YAML_DEPTH_MAX
+    })
 }
 
 /// `line 5: key "data" already set in map`, from the reader's own words.

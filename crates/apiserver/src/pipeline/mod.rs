@@ -31,7 +31,7 @@ pub(crate) mod validate;
 use api_client::Response;
 
 pub(crate) use admit::{SYSTEM_CLASSES, Turnstiles};
-pub(crate) use audit::audit;
+pub(crate) use audit::{audit, id, received};
 
 use crate::refuse::Outcome;
 use crate::route;

@@ -30,7 +30,7 @@ use crate::refuse::{self, Outcome, expired};
 use crate::registry::Served;
 use crate::represent::{self, Place, View};
 use crate::request::{As, Form};
-use crate::server::{ApiServer, Call};
+use crate::server::{ApiServer, Call, Departure};
 use crate::stored;
 
 /// Between two bookmarks.
@@ -109,13 +109,18 @@ struct Stream {
     bookmark: BoxFuture<()>,
     columns_sent: bool,
     is_over: bool,
+    /// Where it is counted.
+    watched: Arc<metrics::Watched>,
     /// When it began, if its client is beyond this process: then its deliveries are timed.
     timed_from: Option<Time>,
+    /// Tells when the server goes; likewise.
+    departure: Option<tokio::sync::watch::Receiver<Departure>>,
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
         self.server.metrics.watches.fetch_sub(1, Ordering::Relaxed);
+        self.watched.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -123,6 +128,8 @@ impl Stream {
     fn new(call: &Call, view: View, filter: Filter, timeout: Option<i64>) -> Stream {
         let server = call.server.clone();
         server.metrics.watches.fetch_add(1, Ordering::Relaxed);
+        let watched = server.metrics.watched(&view.served.resource);
+        watched.open.fetch_add(1, Ordering::Relaxed);
         let env = &server.env;
         let seconds = timeout.and_then(|t| u64::try_from(t).ok()).filter(|t| *t > 0);
         let length = seconds.map_or_else(
@@ -149,7 +156,9 @@ impl Stream {
             ready: None,
             columns_sent: false,
             is_over: false,
+            watched,
             timed_from: call.head.extensions.get::<Peer>().map(|_| env.now()),
+            departure: call.head.extensions.get::<Peer>().map(|_| server.departure()),
             view,
             filter,
             server,
@@ -212,6 +221,12 @@ impl Stream {
         };
         tokio::select! {
             biased;
+            // First: where much is written, there would be no end. What is not sent is seen by who goes on from here.
+            () = leaving(&mut self.departure) => {
+                self.is_over = true;
+                self.send_progress();
+                Ok(())
+            }
             events = cursor.next() => match events {
                 Ok(events) => self.send(&events).await,
                 Err(Error::Compacted { oldest }) => Err(too_old(cursor.position(), oldest)),
@@ -287,7 +302,7 @@ impl Stream {
         object: &Stored,
         revision: Revision,
     ) -> Outcome<()> {
-        self.server.metrics.watch_events.fetch_add(1, Ordering::Relaxed);
+        self.watched.events.fetch_add(1, Ordering::Relaxed);
         if self.view.form == Form::Protobuf {
             return self.frame(out, kind, object, revision).await;
         }
@@ -381,6 +396,14 @@ impl Stream {
     fn fail(&mut self, refusal: &refuse::Refusal) {
         self.is_over = true;
         self.ready = Some(self.event("ERROR", &refuse::tree(&refusal.status, None)));
+    }
+}
+
+/// Returns when the server goes; never for those who are part of its process.
+async fn leaving(departure: &mut Option<tokio::sync::watch::Receiver<Departure>>) {
+    match departure {
+        Some(departure) => drop(departure.wait_for(|at| *at == Departure::Leaving).await),
+        None => std::future::pending().await,
     }
 }
 

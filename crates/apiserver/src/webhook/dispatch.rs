@@ -6,6 +6,7 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use api_admission::hooks::{Equivalent, Failure, Hook, Invocation};
 use api_admission::review::{self, Answer, Objects, Role, Unusable};
 use api_admission::{Attributes, Kind, Operation, Place, is_exempt};
 use api_meta::{Cause, Reason, StatusDetails};
+use bytes::Bytes;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use store::Key;
@@ -20,6 +22,7 @@ use store::Key;
 use super::call::Post;
 use super::index::Prepared;
 use crate::cel::{Conditions, Subject, Verdict, policy};
+use crate::metrics::HookCall;
 use crate::pipeline::{convert, decode};
 use crate::refuse::{Outcome, Refusal, forbidden, internal, not_found, refuse};
 use crate::registry::Served;
@@ -404,9 +407,40 @@ impl Review<'_> {
             timeout: Duration::from_secs(hook.timeout_secs),
             answer_bytes_max: ANSWER_BYTES_MAX,
         };
+        let began = server.env.now();
         let body = server.caller.post(&post).await;
+        let took = server.env.now().since(began);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.call.webhook_micros.fetch_add(micros, Ordering::Relaxed);
+        let outcome = self.read(prepared, (version, &uid, role), body);
+        server.metrics.hook(&HookCall {
+            name: &hook.name,
+            operation: self.write.operation.as_str(),
+            kind: role_name(role),
+            took,
+            code: match &outcome {
+                Err(Trouble::Call(_)) => 0,
+                Ok(_) | Err(Trouble::Ends(_)) => 200,
+            },
+            refused: match &outcome {
+                Ok(_) => None,
+                Err(Trouble::Ends(refusal)) => Some((refusal.status.code, "no_error")),
+                Err(Trouble::Call(_)) => Some((0, "calling_webhook_error")),
+            },
+        });
+        outcome
+    }
+
+    /// What a hook's answer says.
+    fn read(
+        &self,
+        prepared: &Prepared,
+        (version, uid, role): (api_admission::hooks::Review, &str, Role),
+        body: Result<Bytes, String>,
+    ) -> Result<Answer, Trouble> {
+        let hook = &prepared.hook;
         let body = body.map_err(|why| Trouble::Call(format!("failed to call webhook: {why}")))?;
-        let answer = review::answer(version, &uid, role, &body).map_err(|unusable| match unusable {
+        let answer = review::answer(version, uid, role, &body).map_err(|unusable| match unusable {
             Unusable::Invalid(why) => Trouble::Call(format!("received invalid webhook response: {why}")),
             Unusable::Patch(why) => Trouble::Ends(internal_error(&why)),
         })?;
@@ -435,12 +469,22 @@ impl Review<'_> {
             Err(Trouble::Call(why)) if hook.failure == Failure::Ignore => {
                 tracing::warn!(webhook = %hook.name, why, "a webhook failed and is ignored");
                 self.call.note(note.to_owned(), hook.name.clone());
+                let kind = if note.starts_with("failed-open.mutation") { "admit" } else { "validating" };
+                self.call.server.metrics.hook_failed_open(&hook.name, kind);
                 Ok(None)
             }
             Err(Trouble::Call(why)) => {
                 Err(internal_error(&format!("failed calling webhook {:?}: {why}", hook.name)))
             }
         }
+    }
+}
+
+/// Name of a role in upstream's metrics.
+fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Mutating => "admit",
+        Role::Validating => "validating",
     }
 }
 

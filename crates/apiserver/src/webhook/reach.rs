@@ -3,7 +3,7 @@
 //! What may be connected to is judged by the address itself, after names were resolved, and the connection goes to just that
 //! address: a name cannot point elsewhere the next time. Redirects are not followed (see [`super::call`]).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde_json::Value;
 use store::{Key, KeyRange, Store};
@@ -16,7 +16,7 @@ pub struct Reach {
     /// 127.0.0.0/8 and ::1: where pods and operators of a cluster in one machine are. Whoever may write configurations
     /// can then have JSON posted over TLS to programs of this machine.
     pub loopback: bool,
-    /// 169.254.0.0/16 and fe80::/10: where clouds tell machines their secrets.
+    /// 169.254.0.0/16 and fe80::/10, and the few other addresses where clouds tell machines their secrets.
     pub link_local: bool,
 }
 
@@ -27,14 +27,40 @@ impl Default for Reach {
     }
 }
 
+/// Where clouds tell machines their secrets beyond link-local addresses: Alibaba, Azure, Oracle, and AWS over IPv6.
+const METADATA: [IpAddr; 4] = [
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x254)),
+];
+
+/// The address of IPv4 that one of IPv6 stands for: mapped, compatible, translated (64:ff9b::/96), or 6to4 (2002::/16).
+fn plain(address: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = address.to_canonical() else { return address.to_canonical() };
+    let parts = v6.segments();
+    let of = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+    };
+    match parts {
+        // Not ::1 and ::, which are themselves.
+        [0, 0, 0, 0, 0, 0, high, low] if high != 0 => of(high, low),
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => of(high, low),
+        [0x2002, high, low, ..] => of(high, low),
+        _ => address,
+    }
+}
+
 impl Reach {
     /// Whether an address may be connected to.
     pub fn admits(self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        let is_link_local = match address {
-            IpAddr::V4(v4) => v4.is_link_local(),
-            IpAddr::V6(v6) => v6.is_unicast_link_local(),
-        };
+        let address = plain(address);
+        let is_link_local = METADATA.contains(&address)
+            || match address {
+                IpAddr::V4(v4) => v4.is_link_local(),
+                IpAddr::V6(v6) => v6.is_unicast_link_local(),
+            };
         let is_never = match address {
             // All of 0.0.0.0/8 reaches this machine on some systems.
             IpAddr::V4(v4) => v4.octets()[0] == 0 || v4.is_broadcast() || v4.is_multicast(),
@@ -212,7 +238,18 @@ mod tests {
         for ip in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
             assert!(admits(Reach::default(), ip) && !admits(closed, ip), "{ip}");
         }
-        for ip in ["169.254.169.254", "fe80::1", "::ffff:169.254.169.254"] {
+        let secrets = [
+            "169.254.169.254",
+            "fe80::1",
+            "::ffff:169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+            "::a9fe:a9fe",
+            "2002:a9fe:a9fe::1",
+            "fd00:ec2::254",
+            "100.100.100.200",
+            "168.63.129.16",
+        ];
+        for ip in secrets {
             assert!(admits(open, ip) && !admits(Reach::default(), ip), "{ip}");
         }
         for ip in ["0.0.0.0", "0.1.2.3", "::", "255.255.255.255", "224.0.0.1", "ff02::1"] {

@@ -202,3 +202,67 @@ async fn there_is_one_default_priority() {
     );
     w.patch(&format!("{CLASSES}/a"), "merge", json!({"description": "still"})).await.ok();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_refuses_writes_clearly_and_takes_deletions_and_reads() {
+    let disk = store::SimDisk::new(1);
+    let engine = store::RedbEngine::open(disk.clone()).unwrap();
+    let w = World::over(Box::new(engine), store::Limits::default().inline()).await;
+    w.post(MAPS, config_map("a", "1")).await.created();
+    disk.set_capacity(0);
+    let refused = w.post(MAPS, config_map("b", "1")).await;
+    assert_eq!((refused.code, refused.body["reason"].clone()), (507, json!("InternalError")));
+    assert_eq!(
+        refused.body["message"],
+        "Internal error occurred: the disk of the store is full: writes are refused until there is room, deletions are taken"
+    );
+    w.patch(&format!("{MAPS}/a"), "merge", json!({"data": {"k": "2"}})).await.refused(507);
+    assert!(w.get("/metrics").await.text.contains("knarr_store_read_only 1\n"));
+    w.get(&format!("{MAPS}/a")).await.ok();
+    disk.set_capacity(usize::MAX);
+    w.post(MAPS, config_map("b", "1")).await.created();
+    assert!(w.get("/metrics").await.text.contains("knarr_store_read_only 0\n"));
+    // Somebody else takes everything: deletions live on what was kept for them.
+    disk.take_by_surprise(0);
+    w.delete(&format!("{MAPS}/a"), json!(null)).await.ok();
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_that_would_grow_without_bound_are_refused() {
+    let w = World::new().await;
+    let yaml = |body: String| {
+        let w = w.clone();
+        async move { w.call("POST", MAPS, &[("content-type", "application/yaml")], body.into()).await }
+    };
+    // A billion strings from a kilobyte.
+    let mut laughs = "a: &a [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
+    for (name, of) in "bcdefghi".chars().zip("abcdefgh".chars()) {
+        laughs.push_str(&format!(
+            "{name}: &{name} [*{of},*{of},*{of},*{of},*{of},*{of},*{of},*{of},*{of},*{of}]\n"
+        ));
+    }
+    yaml(laughs).await.refused(400);
+    yaml(format!("a: {}", "[".repeat(100_000))).await.refused(400);
+    let deep = |depth: usize| format!("{}{}", "{\"a\":".repeat(depth), "}".repeat(depth));
+    let post = |body: String| {
+        let w = w.clone();
+        async move { w.call("POST", MAPS, &[("content-type", "application/json")], body.into()).await }
+    };
+    post(deep(100_000)).await.refused(400);
+    // As a patch of each kind, too.
+    w.post(MAPS, config_map("a", "1")).await.created();
+    for media in ["merge-patch+json", "strategic-merge-patch+json", "apply-patch+yaml", "json-patch+json"] {
+        let media = format!("application/{media}");
+        let path = format!("{MAPS}/a?fieldManager=m");
+        let answer = w.call("PATCH", &path, &[("content-type", &media)], deep(100_000).into()).await;
+        assert!((400..500).contains(&answer.code), "{media}: {}", answer.text);
+    }
+    // Twice as much with each copy.
+    let mut double = vec![json!({"op": "add", "path": "/data/x", "value": "x".repeat(1000)})];
+    for n in 0..40 {
+        double.push(json!({"op": "copy", "from": "/data", "path": format!("/data/y{n}")}));
+    }
+    let answer = w.patch(&format!("{MAPS}/a"), "json", double.into()).await;
+    assert!((400..500).contains(&answer.code), "{}", answer.text);
+    assert_eq!(w.get(&format!("{MAPS}/a")).await.ok()["data"]["k"], "1");
+}

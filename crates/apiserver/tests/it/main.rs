@@ -16,5 +16,6 @@ mod meeting;
 mod policies;
 mod protection;
 mod protobuf;
+mod socket;
 mod subresources;
 mod watches;

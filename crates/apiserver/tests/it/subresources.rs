@@ -262,8 +262,49 @@ async fn health_and_metrics_are_there() {
     assert!(w.get("/readyz?verbose").await.text.contains("[+]store ok\n"));
     assert_eq!(w.get("/version").await.ok()["minor"], "36");
     let metrics = w.get("/metrics").await.text;
-    let line = "apiserver_request_total{verb=\"CREATE\",group=\"\",version=\"v1\",resource=\"configmaps\",subresource=\"\",code=\"201\"} 1";
+    let line = "apiserver_request_total{code=\"201\",component=\"apiserver\",dry_run=\"\",group=\"\",resource=\"configmaps\",scope=\"resource\",\
+                subresource=\"\",verb=\"POST\",version=\"v1\"} 1";
     assert!(metrics.lines().any(|l| l == line), "{metrics}");
+}
+
+/// Every series that dashboards and alerts of kubernetes-mixin read of an API server, but for those of the Go runtime.
+#[tokio::test(start_paused = true)]
+async fn metrics_bear_the_names_and_labels_that_dashboards_read() {
+    let w = World::new().await;
+    w.post(MAPS, config_map("a", "1")).await.created();
+    w.post(MAPS, json!({"metadata": {"name": "-"}})).await.refused(422);
+    let apply = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "b"}});
+    w.patch(&format!("{MAPS}/b?fieldManager=m"), "apply", apply).await.created();
+    let _watch = w.watch(&format!("{MAPS}?watch=1")).await;
+    let metrics = w.get("/metrics").await.text;
+    let has = |start: &str, rest: &[&str]| {
+        let found = metrics.lines().any(|l| l.starts_with(start) && rest.iter().all(|part| l.contains(part)));
+        assert!(found, "{start} {rest:?}\n{metrics}");
+    };
+    let of_request = ["scope=\"resource\"", "verb=\"POST\"", "le=\"0.05\"", "subresource=\"\""];
+    has("apiserver_request_duration_seconds_bucket{", &of_request);
+    has("apiserver_request_sli_duration_seconds_bucket{", &of_request);
+    has("apiserver_request_total{", &["code=\"422\"", "verb=\"POST\""]);
+    has("apiserver_request_total{", &["code=\"201\"", "verb=\"APPLY\""]);
+    has("apiserver_current_inflight_requests{", &["request_kind=\"readOnly\"} 1"]);
+    has("apiserver_current_inflight_requests{", &["request_kind=\"mutating\"} 0"]);
+    has("apiserver_longrunning_requests{", &["resource=\"configmaps\"", "verb=\"WATCH\"} 1"]);
+    has("apiserver_watch_events_total{", &["resource=\"configmaps\""]);
+    has(
+        "apiserver_admission_step_admission_duration_seconds_count{",
+        &["type=\"admit\"", "rejected=\"false\""],
+    );
+    has("apiserver_resource_objects{group=\"\",resource=\"configmaps\"} 2", &[]);
+    has("etcd_request_duration_seconds_count{", &["operation=\"update\""]);
+    has("authentication_attempts{result=\"success\"}", &[]);
+    has("authorization_attempts_total{result=\"allowed\"}", &[]);
+    has("kubernetes_build_info{", &["git_version=\"v1.36.0+test\"", "minor=\"36\"", "} 1"]);
+    has("apiserver_client_certificate_expiration_seconds_count 0", &[]);
+    has("apiserver_flowcontrol_nominal_limit_seats{", &["priority_level="]);
+    w.as_user(apiserver::User::new("somebody", &[])).get(MAPS).await.refused(403);
+    has("knarr_apiserver_watch_delivery_duration_seconds_count 0", &[]);
+    has("apiserver_audit_event_total 0", &[]);
+    has("knarr_store_read_only 0", &[]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -40,6 +40,19 @@ const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
 
 /// Completes a new object, in the version of the request.
 pub(crate) async fn complete_new(call: &Call, served: &Served, object: &mut Value) -> Outcome<()> {
+    let began = call.server.env.now();
+    let outcome = completed(call, served, object).await;
+    count(call, false, outcome.is_err(), began);
+    outcome
+}
+
+/// Counts a step of admission.
+fn count(call: &Call, is_judging: bool, is_refused: bool, began: stdx::Time) {
+    let server = &call.server;
+    server.metrics.admission(is_judging, is_refused, server.env.now().since(began));
+}
+
+async fn completed(call: &Call, served: &Served, object: &mut Value) -> Outcome<()> {
     account::wait(call, served, object).await;
     if outside::is_quiet(call) {
         return create(call, served, object);
@@ -92,6 +105,13 @@ pub(crate) fn is_asked(call: &Call) -> bool {
 
 /// Judges a new object in its stored version; what it costs is charged.
 pub(crate) async fn judge_new(call: &Call, served: &Served, object: &Value) -> Outcome<Charged> {
+    let began = call.server.env.now();
+    let outcome = judged(call, served, object).await;
+    count(call, true, outcome.is_err(), began);
+    outcome
+}
+
+async fn judged(call: &Call, served: &Served, object: &Value) -> Outcome<Charged> {
     bounds::judge(&call.server, served, object)?;
     security::judge(call, served, object)?;
     match &*served.storage_key {

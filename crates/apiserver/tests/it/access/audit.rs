@@ -62,3 +62,33 @@ async fn an_answer_carries_the_name_of_its_request_and_the_clients_own_if_it_has
     let other = w.send("GET", MAPS, &[("audit-id", &long)], bytes::Bytes::new()).await;
     assert_eq!(other.headers()["audit-id"].len(), 36);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_decides_what_is_told_of_which_request_and_when() {
+    let w = world().await;
+    let file = Scratch::new("policy");
+    let policy = "
+apiVersion: audit.k8s.io/v1
+kind: Policy
+rules:
+- {level: None, resources: [{group: '', resources: [configmaps]}], verbs: [get]}
+- {level: Request, resources: [{group: '', resources: [configmaps]}], omitStages: [RequestReceived], omitManagedFields: true}
+- {level: Metadata}
+";
+    let log = AuditLog::open(&file.0).unwrap().judged_by(apiserver::AuditPolicy::read(policy).unwrap());
+    w.server.audit_to(log);
+    w.post(MAPS, config_map("a", "told")).await.created();
+    w.get(&format!("{MAPS}/a")).await.ok();
+    w.get("/version").await.ok();
+    let events = file.events();
+    let [made, received, answered] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!(
+        (made["level"].clone(), made["requestObject"]["data"]["k"].clone()),
+        (json!("Request"), json!("told"))
+    );
+    assert!(made["responseObject"].is_null());
+    let stages = (received["stage"].clone(), answered["stage"].clone());
+    assert_eq!(stages, (json!("RequestReceived"), json!("ResponseComplete")));
+    assert_eq!(received["auditID"], answered["auditID"]);
+    assert_eq!(received["requestReceivedTimestamp"], received["stageTimestamp"]);
+}
