@@ -39,7 +39,7 @@ class Cluster:
         end = time.monotonic() + 60
         while True:
             if self.process.poll() is not None or time.monotonic() > end:
-                raise SystemExit(f"up is not ready; see {directory}.log")
+                raise SystemExit(f"up is not ready:\n{open(directory + '.log').read()}")
             try:
                 self.api = Api(self.kubeconfig)
                 if self.api.call("GET", "/readyz", timeout=2)[0] == 200:

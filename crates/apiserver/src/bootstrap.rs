@@ -53,6 +53,7 @@ impl ApiServer {
         self.ensure("/api/v1/namespaces/default/services", &self.own_service()).await?;
         self.ensure("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", &self.own_slice()).await?;
         self.ensure_flows().await?;
+        crate::settings::read(self);
         // Only now: a hook that cannot be called yet must not keep the server from what every cluster has.
         self.hooks.read(&self.store);
         let server = Arc::downgrade(self);
@@ -130,6 +131,10 @@ impl ApiServer {
             match self.own_request_as(manager, "PATCH", &what, "application/merge-patch+json", &kept).await {
                 (404, _) => {}
                 (200..=299, _) => return Ok(()),
+                // The data came from where Services had other addresses, and an address is for life.
+                (422, _) if object["kind"] == "Service" => {
+                    self.own_request_as(manager, "DELETE", &what, "application/json", &json!({})).await;
+                }
                 (_, why) => return Err(BootstrapError { what, why }),
             }
         }

@@ -36,6 +36,7 @@ mod request;
 mod roles;
 mod route;
 mod server;
+mod settings;
 mod stored;
 mod sub;
 mod verbs;

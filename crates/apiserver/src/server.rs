@@ -25,6 +25,7 @@ use crate::refuse::Outcome;
 use crate::registry::{ConvertFn, Facts, Registry, Served, Snapshot};
 use crate::represent;
 use crate::request::{Accept, Form, Offer, Query, Target};
+use crate::settings::Settings;
 use crate::webhook::{Caller, Index, Reach};
 use crate::who::{Authorizer, User};
 
@@ -199,6 +200,7 @@ pub struct ApiServer {
     files: OnceLock<Files>,
     protected: Mutex<BTreeSet<Protection>>,
     needs_accounts: AtomicBool,
+    pub(crate) settings: Settings,
     departure: tokio::sync::watch::Sender<Departure>,
     authenticator: OnceLock<Arc<Authenticator>>,
 }
@@ -226,6 +228,7 @@ impl ApiServer {
             files: OnceLock::new(),
             protected: Mutex::default(),
             needs_accounts: AtomicBool::new(false),
+            settings: Settings::default(),
             departure: tokio::sync::watch::Sender::new(Departure::None),
             authenticator: OnceLock::new(),
             store: config.store,
@@ -318,7 +321,7 @@ impl ApiServer {
         let now = self.env.now();
         let mut look = memory.look.lock().unwrap_or_else(PoisonError::into_inner);
         if now.since(look.0) >= MEMORY_LOOK {
-            *look = (now, (memory.used)() > memory.max);
+            *look = (now, (memory.used)() > self.settings.memory_max().unwrap_or(memory.max));
         }
         look.1
     }

@@ -114,9 +114,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 /// Longest file that can be a key.
 const KEY_BYTES_MAX: u64 = 64 << 10;
 
-/// Certificates, keys and tokens of a data directory, by their path in it.
+/// Certificates, keys and tokens of a data directory by their path in it, and the address block that its Services have.
 pub(crate) fn keys(dir: &Path) -> Vec<Attachment> {
-    let mut out = Vec::new();
+    let mut out: Vec<Attachment> = crate::home::kept_block(dir).into_iter().collect();
     let mut folders = vec![PathBuf::from("pki")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(dir.join(&folder)).into_iter().flatten().flatten() {
@@ -141,7 +141,7 @@ fn put_back(dir: &Path, files: &[Attachment]) -> anyhow::Result<()> {
     for (name, bytes) in files {
         let path = Path::new(name);
         let is_plain = path.components().all(|part| matches!(part, Component::Normal(_)));
-        if !is_plain || !path.starts_with("pki") {
+        if !is_plain || !path.starts_with("pki") && name != crate::home::KEPT {
             bail!("the backup holds a file {name:?}, which is no key of a cluster: use another backup");
         }
         let path = dir.join(path);

@@ -20,6 +20,16 @@ const BLOCKS: std::ops::RangeInclusive<u8> = 64..=127;
 /// Where clusters of this machine see each other's claims.
 const CLAIMS: &str = "/tmp/knarr-address-blocks";
 
+/// What is kept between starts.
+pub(crate) const KEPT: &str = "cluster.json";
+
+/// The address block of a data directory, alone, as another directory can begin with it: where that one listens is its own business.
+pub(crate) fn kept_block(dir: &Path) -> Option<(String, Vec<u8>)> {
+    let kept: Kept = serde_json::from_slice(&fs::read(dir.join(KEPT)).ok()?).ok()?;
+    let block = Kept { block: Some(kept.block?), ..Kept::default() };
+    Some((KEPT.to_owned(), serde_json::to_vec_pretty(&block).ok()?))
+}
+
 /// An opened data directory.
 pub(crate) struct Home {
     dir: PathBuf,
@@ -42,7 +52,7 @@ impl Home {
     pub(crate) fn open(dir: &Path) -> anyhow::Result<Home> {
         pki::make_dir(dir)?;
         let dir = dir.canonicalize().with_context(|| format!("find data directory {}", dir.display()))?;
-        let path = dir.join("cluster.json");
+        let path = dir.join(KEPT);
         let kept = match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
                 format!("read {}: remove the file to have an address and a block chosen anew", path.display())
@@ -110,7 +120,7 @@ impl Home {
     }
 
     fn save(&self) -> anyhow::Result<()> {
-        pki::write_private(&self.path("cluster.json"), &serde_json::to_vec_pretty(&self.kept)?)?;
+        pki::write_private(&self.path(KEPT), &serde_json::to_vec_pretty(&self.kept)?)?;
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use controller_host::{Clients, HostConfig};
 use stdx::Env;
+use tokio::signal::unix::{self, Signal, SignalKind};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -82,6 +83,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         );
     }
     let env = os::env();
+    // From the first moment on: a signal that nobody listens for is lost.
+    let mut signals = Signals::listen()?;
     let roles = args.roles();
     // Read before anything starts, so that a mistake costs nothing.
     let releases = args.apply.as_deref().map(release::Releases::read).transpose()?;
@@ -97,15 +100,15 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let store = plane.server.store().clone();
     let outcome = tokio::select! {
         biased;
-        signal = signal() => signal,
+        () = signals.next() => Ok(()),
         error = store.failed() => Err(anyhow::Error::new(error).context("the store can no longer write")),
         outcome = work(&mut plane, releases, &env) => match outcome {
-            Ok(()) => stay(&store).await,
+            Ok(()) => stay(&store, &mut signals).await,
             // The cluster stays up: whoever made the mistake can mend it and apply again.
             Err(e) => {
                 eprintln!("error: {e:#}");
                 eprintln!("the cluster stays up; Ctrl-C stops it");
-                stay(&store).await
+                stay(&store, &mut signals).await
             }
         },
     };
@@ -124,17 +127,17 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     };
     tokio::select! {
         biased;
-        _ = signal() => anyhow::bail!("stopped at once; what was under way was left"),
+        () = signals.next() => anyhow::bail!("stopped at once; what was under way was left"),
         left = leave => left?,
     }
     outcome
 }
 
 /// Waits for a signal, or for the store to fail.
-async fn stay(store: &store::Store) -> anyhow::Result<()> {
+async fn stay(store: &store::Store, signals: &mut Signals) -> anyhow::Result<()> {
     tokio::select! {
         biased;
-        signal = signal() => signal,
+        () = signals.next() => Ok(()),
         error = store.failed() => Err(anyhow::Error::new(error).context("the store can no longer write")),
     }
 }
@@ -244,14 +247,32 @@ async fn work(plane: &mut Plane, releases: Option<release::Releases>, env: &Env)
     releases.run(&client, env, &plane.home.path("applied.json")).await
 }
 
+/// Ctrl-C and SIGTERM.
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Listens from now on.
+    pub(crate) fn listen() -> anyhow::Result<Signals> {
+        Ok(Signals {
+            interrupt: unix::signal(SignalKind::interrupt()).context("listen for SIGINT")?,
+            terminate: unix::signal(SignalKind::terminate()).context("listen for SIGTERM")?,
+        })
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
 /// Waits for Ctrl-C or SIGTERM.
 pub(crate) async fn signal() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    Signals::listen()?.next().await;
     Ok(())
 }

@@ -277,7 +277,7 @@ pub(crate) fn load(server: &ApiServer) -> Revision {
     };
     let (at, schemas) = all(SCHEMAS);
     let (_, levels) = all(LEVELS);
-    let seats = u32::try_from(server.limits.seats).unwrap_or(u32::MAX);
+    let seats = u32::try_from(server.settings.seats().unwrap_or(server.limits.seats)).unwrap_or(u32::MAX);
     server.gate.change(Config::of(&schemas, &levels, seats));
     at
 }

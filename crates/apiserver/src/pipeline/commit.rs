@@ -9,8 +9,8 @@ use store::{Error, Expect, Key, Op, Revision};
 use crate::refuse::{Outcome, Refusal, internal, refuse};
 use crate::registry::Served;
 use crate::server::ApiServer;
-use crate::stored;
 use crate::webhook::is_configuration;
+use crate::{settings, stored};
 
 /// An object as it is after a write.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ pub(crate) async fn remove(
 
 async fn write(server: &ApiServer, op: Op) -> Outcome<Committed> {
     let (Op::Put { key, .. } | Op::Delete { key, .. }) = &op;
-    let is_configuration = is_configuration(&key.resource);
+    let (is_configuration, is_limits) = (is_configuration(&key.resource), settings::is_limits(key));
     let (is_delete, began) = (matches!(op, Op::Delete { .. }), server.env.now());
     let written = server.store.write(op).await;
     server.metrics.stored(is_delete, server.env.now().since(began));
@@ -64,6 +64,9 @@ async fn write(server: &ApiServer, op: Op) -> Outcome<Committed> {
         Ok(revision) => {
             if is_configuration {
                 server.hooks.read(&server.store);
+            }
+            if is_limits {
+                settings::read(server);
             }
             server.metrics.writes.fetch_add(1, Ordering::Relaxed);
             Ok(Committed::Done(revision))

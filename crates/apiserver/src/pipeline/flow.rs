@@ -8,6 +8,7 @@ use store::KeyRange;
 use crate::flow::{Asked, Busy, Place};
 use crate::refuse::{Outcome, Refusal};
 use crate::server::Call;
+use crate::settings;
 
 /// Objects that one seat is enough for, and most seats of a list, as upstream.
 const OBJECTS_PER_SEAT: usize = 100;
@@ -71,7 +72,11 @@ fn width(call: &Call) -> u32 {
 /// soon read.
 fn frees_or_is_small(call: &Call) -> bool {
     let is_lease = call.target.resource == "leases";
-    !call.target.is_resource || is_lease || matches!(call.verb, "get" | "delete" | "deletecollection")
+    // Who gives the server more memory must be heard.
+    !call.target.is_resource
+        || is_lease
+        || settings::is_limits_path(&call.target)
+        || matches!(call.verb, "get" | "delete" | "deletecollection")
 }
 
 /// The words of upstream's filter.

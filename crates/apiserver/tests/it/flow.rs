@@ -143,3 +143,32 @@ async fn short_of_memory_only_what_frees_it_or_is_small_is_done() {
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     w.get(MAPS).await.ok();
 }
+
+#[tokio::test(start_paused = true)]
+async fn limits_of_a_running_server_are_changed_by_a_config_map() {
+    let w = World::new().await;
+    const LIMITS: &str = "/api/v1/namespaces/kube-system/configmaps";
+    let seats = |text: &str| -> u64 {
+        let of_level = |line: &&str| line.starts_with("apiserver_flowcontrol_nominal_limit_seats{");
+        let numbers =
+            text.lines().filter(of_level).map(|l| l.rsplit(' ').next().unwrap().parse::<u64>().unwrap());
+        numbers.sum()
+    };
+    let before = seats(&w.get("/metrics").await.text);
+    let map = json!({"metadata": {"name": "knarr-limits"}, "data": {"seats": "60"}});
+    w.post(LIMITS, map).await.created();
+    let less = seats(&w.get("/metrics").await.text);
+    assert!(less < before / 4, "{less} of {before}");
+    // Memory: one byte more than there may be, until there may be more.
+    w.server.cap_memory(64 << 20, || (64 << 20) + 1);
+    let list = format!("{MAPS}?limit=1");
+    assert_eq!(w.get(&list).await.code, 429);
+    let more = json!({"data": {"memoryMaxMiB": "65"}});
+    w.patch(&format!("{LIMITS}/knarr-limits"), "merge", more).await.ok();
+    tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    w.get(&list).await.ok();
+    w.delete(&format!("{LIMITS}/knarr-limits"), json!(null)).await.ok();
+    assert_eq!(seats(&w.get("/metrics").await.text), before);
+    tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    assert_eq!(w.get(&list).await.code, 429);
+}
