@@ -165,7 +165,8 @@ impl Policy {
             if rule.level.is_none() {
                 return wrong(format!("rules[{i}].level: Required value"));
             }
-            if !rule.paths.is_empty() && !(rule.resources.is_empty() && rule.namespaces.is_empty()) {
+            let is_of_resources = !rule.resources.is_empty() || !rule.namespaces.is_empty();
+            if is_of_resources && !rule.paths.is_empty() {
                 return wrong(format!(
                     "rules[{i}].nonResourceURLs: Invalid value: rules cannot apply to both regular resources and \
                      non-resource URLs"
