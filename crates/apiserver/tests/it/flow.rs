@@ -158,7 +158,8 @@ async fn limits_of_a_running_server_are_changed_by_a_config_map() {
     let map = json!({"metadata": {"name": "knarr-limits"}, "data": {"seats": "60"}});
     w.post(LIMITS, map).await.created();
     let less = seats(&w.get("/metrics").await.text);
-    assert!(less < before / 4, "{less} of {before}");
+    // The components of this program have a lane of their own, which does not shrink.
+    assert!(less + 500 < before, "{less} of {before}");
     // Memory: one byte more than there may be, until there may be more.
     w.server.cap_memory(64 << 20, || (64 << 20) + 1);
     let list = format!("{MAPS}?limit=1");
