@@ -79,6 +79,15 @@ def node():
     return home
 
 
+def cargo(name, folder):
+    """The program of a crate of its own, built; with the workspace's target folder where it has one, since both compile much that is equal."""
+    shared = os.environ.get("CARGO_TARGET_DIR") or os.path.join(os.path.dirname(HERE), "target")
+    target = shared if os.path.isdir(shared) else os.path.join(cache(), "target")
+    env = {"CARGO_TARGET_DIR": target, "CARGO_INCREMENTAL": "0"}
+    must(["cargo", "build", "--locked", "--quiet"], f"build {name}", cwd=os.path.join(CLIENTS, folder), env=env)
+    return os.path.join(target, "debug", name)
+
+
 def hand_over(words, env=None):
     """Ends this script as that program does, which prints its own checks."""
     sys.stdout.flush()
