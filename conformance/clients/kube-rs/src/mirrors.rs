@@ -9,12 +9,13 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use kube::core::PartialObjectMeta;
 use kube::runtime::controller::Action;
 use kube::runtime::finalizer::{Event as Step, finalizer};
 use kube::runtime::wait::await_condition;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::runtime::{Controller, WatchStreamExt, conditions, metadata_watcher, reflector};
-use kube::{Api, Client, CustomResource, Resource, ResourceExt};
+use kube::runtime::{Controller, WatchStreamExt, conditions, reflector};
+use kube::{Api, Client, CustomResource, CustomResourceExt, Resource, ResourceExt};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -167,9 +168,9 @@ pub async fn forgotten(client: &Client) -> Outcome {
 }
 
 pub async fn metadata(client: &Client) -> Outcome {
-    let api = maps(client);
-    let mut stream =
-        pin!(metadata_watcher(api, watcher::Config::default().labels("group=reflected")).applied_objects());
+    let api: Api<PartialObjectMeta<ConfigMap>> = Api::namespaced(client.clone(), NS);
+    let config = watcher::Config::default().labels("group=reflected");
+    let mut stream = pin!(watcher(api, config).applied_objects());
     let mut names = Vec::new();
     while names.len() < 5 {
         let found = stream.try_next().await?.ok_or("the stream ended")?;
