@@ -113,8 +113,9 @@ func main() {
 		forget(ctx, w)
 		kit.Namespace(ctx, kubernetes.NewForConfigOrDie(w.config), ns)
 	}, w.claims(), func(ctx context.Context) {
-		forget(ctx, w)
+		// The reconciler stops first: it would take harbours by the hand again.
 		w.running()
+		forget(ctx, w)
 		os.RemoveAll(w.home)
 		kit.Must(w.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}}))
 	})

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
@@ -155,16 +156,41 @@ func hooks(url string, bundle []byte) []client.Object {
 	}
 }
 
-// forget removes what is not of a namespace.
+// forget removes what is not of a namespace, and first the harbours: nobody else lets them go.
 func forget(ctx context.Context, c client.Client) {
-	all := append(hooks("https://127.0.0.1:1", nil), definition("https://127.0.0.1:1", nil), away("Fail"))
-	for _, o := range all {
-		kit.Must(client.IgnoreNotFound(c.Delete(ctx, o)))
+	for _, hook := range append(hooks("https://127.0.0.1:1", nil), away("Fail")) {
+		kit.Must(client.IgnoreNotFound(c.Delete(ctx, hook)))
 	}
+	kit.Eventually(ctx, func() error { return release(ctx, c) })
+	kit.Must(client.IgnoreNotFound(c.Delete(ctx, definition("https://127.0.0.1:1", nil))))
 	kit.Wait(ctx, "the definition goes", func() bool {
 		err := c.Get(ctx, client.ObjectKey{Name: definitionName}, &apiextensionsv1.CustomResourceDefinition{})
 		return apierrors.IsNotFound(err)
 	})
+}
+
+// release takes all harbours away; an error as long as there are some.
+func release(ctx context.Context, c client.Client) error {
+	if err := c.Get(ctx, client.ObjectKey{Name: definitionName}, &apiextensionsv1.CustomResourceDefinition{}); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	left := &api.HarbourList{}
+	if err := c.List(ctx, left); err != nil {
+		return err
+	}
+	for n := range left.Items {
+		free := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`))
+		if err := client.IgnoreNotFound(c.Patch(ctx, &left.Items[n], free)); err != nil {
+			return err
+		}
+		if err := client.IgnoreNotFound(c.Delete(ctx, &left.Items[n])); err != nil {
+			return err
+		}
+	}
+	if len(left.Items) > 0 {
+		return fmt.Errorf("%d harbours are left", len(left.Items))
+	}
+	return nil
 }
 
 // away is a webhook that nobody answers, for objects with a label.

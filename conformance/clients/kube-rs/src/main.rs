@@ -57,8 +57,7 @@ async fn main() -> ExitCode {
     run(&mut tally, "a watcher that lists and watches hears everything once", mirrors::listed(c)).await;
     run(&mut tally, "a watcher that streams its list hears the same", mirrors::streamed(c)).await;
     run(&mut tally, "a reflector's store is the same by pages and by stream", mirrors::reflected(c)).await;
-    run(&mut tally, "a watcher that starts beyond history begins anew and is right", mirrors::forgotten(c))
-        .await;
+    run(&mut tally, "a watch of the past tells all of it or that it is gone", mirrors::forgotten(c)).await;
     run(&mut tally, "a watcher of metadata sees names and labels", mirrors::metadata(c)).await;
     run(&mut tally, "a derived kind lives by its definition", mirrors::derived(c)).await;
     run(&mut tally, "the finalizer helper applies first and cleans up last", mirrors::finalized(c)).await;
