@@ -206,12 +206,12 @@ impl Squeeze<'_> {
         (begin, found)
     }
 
-    /// Notes beginnings within what was just written: the first ones, then every third.
+    /// Notes beginnings within what was just written: the first ones, then every sixth.
     fn note_all(&mut self, from: usize, to: usize, last: usize) {
         let mut at = from;
         while at < to.min(last) {
             self.seen.note(self.plain, at);
-            at += if at < from + 2 { 1 } else { 3 };
+            at += if at < from + 2 { 1 } else { 6 };
         }
     }
 }
