@@ -5,9 +5,9 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-/// Scripts that start processes of their own beside the cluster, or need none, or one that lacks what others need: they run when
-/// they are named.
-const BY_NAME: [&str; 4] = ["definitions", "fleet", "kruise_manager", "openb"];
+/// Scripts that start processes of their own beside the cluster, or need none, or one that lacks what others need, or install rules
+/// that others would feel: they run when they are named.
+const BY_NAME: [&str; 5] = ["classes", "definitions", "fleet", "kruise_manager", "openb"];
 
 /// `--kubeconfig F --data DIR [SCRIPT…]`; all scripts but [`BY_NAME`] when none is named. Fails without data: nothing is skipped silently.
 pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {

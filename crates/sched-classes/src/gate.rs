@@ -77,7 +77,8 @@ impl Gate {
         self.gangs.remove_member(uid);
         self.short.remove(uid);
         self.leave(uid, &gang);
-        let holds = |(uid, m): (&Arc<str>, &Member)| matches!(m.state, State::Holding { .. }).then(|| uid.clone());
+        let holds =
+            |(uid, m): (&Arc<str>, &Member)| matches!(m.state, State::Holding { .. }).then(|| uid.clone());
         let holder = group.iter().flat_map(|g| self.gangs.members_of(g)).find_map(holds);
         // All members of a group are ready, or none is.
         let stranded = holder.filter(|uid| self.gangs.ready(uid).is_err());

@@ -293,7 +293,13 @@ fn profiles_that_strain_the_same_avoid_each_other_and_keep_apart_where_one_forbi
     assert_ne!(node(&w, "a"), node(&w, "b"), "each avoids the other");
     w.pod("c", json!({}), heavy("Forbid"), json!({"cpu": "1"}));
     w.run();
-    said(&w, "c", expect!["0/2 nodes are available: 2 node(s) had pods whose profile must be kept apart. preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod."]);
+    said(
+        &w,
+        "c",
+        expect![
+            "0/2 nodes are available: 2 node(s) had pods whose profile must be kept apart. preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod."
+        ],
+    );
     w.pod(
         "d",
         json!({}),
@@ -315,12 +321,24 @@ fn an_exclusive_host_takes_no_other_application_but_daemons() {
     w.pod("b", app("search"), json!({}), json!({"cpu": "1"}));
     w.run();
     assert_eq!(w.bound(), ["a", "a2"].into());
-    said(&w, "b", expect!["0/1 nodes are available: 1 node(s) were exclusive to another application. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."]);
+    said(
+        &w,
+        "b",
+        expect![
+            "0/1 nodes are available: 1 node(s) were exclusive to another application. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
+        ],
+    );
     w.node("n2", 8);
     w.pass(2);
     w.pod("c", app("trade"), json!({"knarr.dev/host": "Exclusive"}), json!({"cpu": "1"}));
     w.run();
-    said(&w, "c", expect!["0/2 nodes are available: 1 node(s) had pods of other applications, 1 node(s) were exclusive to another application. preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod."]);
+    said(
+        &w,
+        "c",
+        expect![
+            "0/2 nodes are available: 1 node(s) had pods of other applications, 1 node(s) were exclusive to another application. preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod."
+        ],
+    );
 }
 
 #[test]
