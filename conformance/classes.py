@@ -122,23 +122,21 @@ def the_kinds_are_installed_and_noticed():
         kubectl("wait", "--for=condition=Established", f"crd/{plural}.{domain}", "--timeout=30s")
     group("probe", 2)
     quota("closed", "0")
-    pod("probe", labels={GROUP: "probe"})
 
-    def gangs():
-        contains(held("probe"), "child pod not collect enough")
-        return True
+    def noticed(label, words):
+        """Whether a pod with the label is held with these words; each look takes a pod of its own."""
 
-    eventually(gangs, seconds=NOTICED, every=1)
-    remove("probe")
+        def look():
+            pod("probe", labels=label)
+            message = eventually(lambda: held("probe") or bound("probe"), seconds=20)
+            remove("probe")
+            contains(message, words)
+            return True
 
-    def quotas():
-        pod("probe", labels={QUOTA: "closed"})
-        message = eventually(lambda: held("probe") or bound("probe"), seconds=20)
-        remove("probe")
-        contains(message, "Insufficient quotas")
-        return True
+        eventually(look, seconds=NOTICED, every=2)
 
-    eventually(quotas, seconds=NOTICED, every=2)
+    noticed({GROUP: "probe"}, "child pod not collect enough")
+    noticed({QUOTA: "closed"}, "Insufficient quotas")
 
 
 def quota(name, cpu):
