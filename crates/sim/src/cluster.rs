@@ -45,6 +45,8 @@ pub(crate) struct Setup {
     pub(crate) plant: Option<Plant>,
     /// A bug of one story alone.
     pub(crate) around: Option<Around>,
+    /// Our own kinds are served.
+    pub(crate) has_kinds: bool,
     /// What runs beside the plane.
     pub(crate) parts: &'static [Part],
     pub(crate) hosts: usize,
@@ -228,6 +230,7 @@ impl Setup {
             faults: Faults::NONE,
             plant: None,
             around: None,
+            has_kinds: true,
             parts: &PARTS,
             hosts: 1,
             nodes: 1,
@@ -289,7 +292,9 @@ async fn boot(setup: &Setup, machine: &Machine) -> anyhow::Result<()> {
     });
     server.bootstrap().await.context("make the first objects")?;
     let admin = server.transport(User::new("knarr", &["system:masters"]));
-    install_crds(&Client::new(admin, "knarr")).await?;
+    if setup.has_kinds {
+        install_crds(&Client::new(admin, "knarr")).await?;
+    }
     setup.network.connect(Arc::new(move |user| -> Arc<dyn Transport> {
         server.transport(User::new(user, &["system:masters"]))
     }));
