@@ -38,7 +38,7 @@ pub struct LogReport {
     pub different: usize,
     /// Decisions whose pod names a profile that these rules do not have; not replayed.
     pub unknown: usize,
-    /// Decisions in which rules had a say whose state is not in the log (gangs, quotas, CPUs, devices); not replayed.
+    /// Decisions in which rules had a say whose state is not in the log (CPUs, devices, load, volumes); not compared.
     pub beside: usize,
     /// Lines that the scheduler had to drop.
     pub lost: u64,
@@ -172,10 +172,6 @@ impl Bench<'_> {
         if self.about == Some(&name) {
             self.report.about.push(Told { at, generation, choice: choice.clone() });
         }
-        if has_others(&choice) {
-            self.report.beside += 1;
-            return;
-        }
         let Some(profile) = self.profiles.iter().find(|p| *p.name == *pod.scheduler) else {
             self.report.unknown += 1;
             return;
@@ -183,6 +179,10 @@ impl Bench<'_> {
         let engine = self.engines.entry(profile.name.clone()).or_insert_with(|| profile.rules.engine());
         let is = Choice::of(&engine.decide(&mut self.replayer.snapshot, &pod));
         let report = &mut self.report;
+        if has_others(&choice) || has_others(&is) {
+            report.beside += 1;
+            return;
+        }
         if is == choice {
             report.identical += 1;
         } else if is.node() == choice.node() {
@@ -196,31 +196,32 @@ impl Bench<'_> {
     }
 }
 
-/// kube-scheduler's rules: they read nothing but what the log has.
-const BUILT_IN: [&str; 15] = [
+/// kube-scheduler's rules that read nothing but what the log has; those of volumes read claims and volumes too.
+const BUILT_IN: [&str; 10] = [
     "NodeUnschedulable",
     "NodeName",
     "TaintToleration",
     "NodeAffinity",
     "NodePorts",
     "NodeResourcesFit",
-    "VolumeRestrictions",
-    "NodeVolumeLimits",
-    "VolumeBinding",
-    "VolumeZone",
     "PodTopologySpread",
     "InterPodAffinity",
     "ImageLocality",
     "NodeResourcesBalancedAllocation",
-    "DynamicResources",
 ];
+
+/// How a rule of volumes begins when it refuses before any node is looked at.
+const CLAIM: &str = "persistentvolumeclaim";
 
 /// Whether rules beside the built-in ones had a say.
 fn has_others(choice: &Choice) -> bool {
     let is_other = |rule: &str| !BUILT_IN.contains(&rule);
     match choice {
         Choice::Node { scores, .. } => scores.iter().any(|(rule, _)| is_other(rule)),
-        Choice::Refused { groups, .. } => groups.iter().any(|(rule, ..)| is_other(rule)),
+        Choice::Refused { groups, upfront, .. } => {
+            groups.iter().any(|(rule, ..)| is_other(rule))
+                || upfront.as_ref().is_some_and(|reason| reason.contains(CLAIM))
+        }
     }
 }
 
