@@ -301,7 +301,10 @@ impl Core {
     /// The pod waits for the node from now on, and its victims go.
     fn send_away(&mut self, pod: Arc<PodFact>, plan: Preemption, mut refusal: Refusal, now: Time) {
         let displaced = self.preemptor.displace(&pod, &plan.node);
-        displaced.iter().for_each(|p| self.queue.activate(&p.uid, now));
+        for displaced in displaced {
+            self.queue.activate(&displaced.uid, now);
+            self.outcomes.push_back(Outcome::Nominated(displaced, None));
+        }
         self.preemptor.nominations.set(pod.clone(), plan.node.clone());
         let (mut victims, mut unbound) = (Vec::new(), Vec::new());
         for victim in plan.victims.into_iter().filter(|v| !v.terminating) {
@@ -332,7 +335,6 @@ impl Core {
             node: plan.node,
             victims,
             unbound,
-            displaced,
         }));
     }
 

@@ -1,7 +1,6 @@
 //! Sending pods away for a more important one: the condition that says why, then the deletion, with the pod's own grace.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use api_client::{Class, Client, DeleteOptions, Error, Patch, WriteOptions};
@@ -75,19 +74,9 @@ impl Evictor {
 }
 
 async fn carry_out(client: Client, env: Env, eviction: Eviction) -> Evicted {
-    // First those who must look elsewhere: they can do so while the victims end.
-    join_all(eviction.displaced.iter().map(|pod| forget_nomination(&client, &env, pod))).await;
     let victims = eviction.victims.iter().map(|victim| evict(&client, &env, &eviction.preemptor, victim));
     let outcomes = join_all(victims).await;
     Evicted { eviction, outcomes }
-}
-
-/// Takes the node that a pod waits for off its status.
-async fn forget_nomination(client: &Client, env: &Env, pod: &Arc<PodFact>) {
-    let body = json!({"metadata": {"uid": &*pod.uid}, "status": {"nominatedNodeName": null}});
-    if let Err(error) = status(client, env, pod, body).await {
-        tracing::debug!(pod = %pod.key(), %error, "nomination not cleared");
-    }
 }
 
 async fn evict(client: &Client, env: &Env, preemptor: &PodFact, victim: &PodFact) -> Outcome {

@@ -40,8 +40,6 @@ pub(crate) struct Eviction {
     pub(crate) victims: Vec<Arc<PodFact>>,
     /// Who was not bound yet and has given its place back already.
     pub(crate) unbound: Vec<Arc<PodFact>>,
-    /// Pods of lower priority that wait for this node no more.
-    pub(crate) displaced: Vec<Arc<PodFact>>,
 }
 
 /// Why room is not made, and when to ask again if nothing happens.

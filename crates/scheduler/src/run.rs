@@ -255,7 +255,7 @@ impl Desk {
                     for victim in &eviction.unbound {
                         self.teller.preempted(victim, (&eviction.preemptor, &eviction.node), true, now);
                     }
-                    if !eviction.victims.is_empty() || !eviction.displaced.is_empty() {
+                    if !eviction.victims.is_empty() {
                         self.evictor.push(eviction);
                     }
                 }
