@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Our scheduler beside kube-scheduler, on equal clusters, one pod at a time.
 
-  scheduler.py --knarr FILE --kube-scheduler FILE [--seeds A-B] [--pods N] [--nodes N]
+  scheduler.py --knarr FILE --kube-scheduler FILE [--seeds A-B] [--pods N] [--nodes N] [--record DIR]
 
 For each seed two clusters are started (`knarr up` without controllers and nodes), one scheduled by kube-scheduler, one by
 Knarr. Both get the same random nodes (zones, racks, taints, cordons, sizes, images) and the same pods: placed ones first, then
@@ -236,6 +236,7 @@ def main():
     parser.add_argument("--seeds", default="1-5")
     parser.add_argument("--pods", type=int, default=40)
     parser.add_argument("--nodes", type=int, default=8)
+    parser.add_argument("--record", help="directory for kube-scheduler's answers, one file for each seed: they are replayed by the tests of sched-plugins")
     parser.add_argument("--keep", help="directory for logs and data [default: one that is removed]")
     args = parser.parse_args()
     for name in ("knarr", "kube_scheduler"):
@@ -260,13 +261,16 @@ def compare(seed, args, directory, totals):
     try:
         ours = Cluster("knarr", args, directory, False)
         both = (theirs, ours)
+        record = {"nodes": [], "placed": [], "cases": []}
         for i in range(args.nodes):
             head, status = node(dice, i)
+            record["nodes"].append({**head, **{"status": {k: status["status"][k] for k in ("allocatable", "images")}}})
             for cluster in both:
                 cluster.put_node(json.loads(json.dumps(head)), status)
         for i in range(args.nodes * 2):
             body = pod(dice, f"old{i}")
             body["spec"]["nodeName"] = f"n{dice.randrange(args.nodes)}"
+            record["placed"].append(body)
             for cluster in both:
                 cluster.post(PODS, body)
         time.sleep(1)
@@ -276,6 +280,10 @@ def compare(seed, args, directory, totals):
                 cluster.post(PODS, body)
             name = body["metadata"]["name"]
             upstream, here = (wait(lambda: c.verdict(name), 60, f"{c.name} to decide about {name}") for c in both)
+            if args.record:
+                time.sleep(0.1)
+                answer = {"node": upstream[0], "scores": theirs.best(name)} if upstream[0] else {"says": upstream[1]}
+                record["cases"].append({"pod": body, **answer})
             before = totals["different"]
             judge(seed, name, upstream, here, theirs, totals)
             if args.keep and totals["different"] > before:
@@ -284,6 +292,12 @@ def compare(seed, args, directory, totals):
                     json.dump(state, f, indent=1)
             for cluster in both:
                 cluster.replace(body, upstream[0])
+        if args.record:
+            os.makedirs(args.record, exist_ok=True)
+            with open(os.path.join(args.record, f"seed-{seed}.json"), "w", encoding="utf-8") as f:
+                f.write('{"nodes": [\n' + ",\n".join(json.dumps(n) for n in record["nodes"]) + "\n], \"placed\": [\n")
+                f.write(",\n".join(json.dumps(p) for p in record["placed"]) + "\n], \"cases\": [\n")
+                f.write(",\n".join(json.dumps(c) for c in record["cases"]) + "\n]}\n")
     finally:
         for cluster in (theirs, ours):
             if cluster:

@@ -10,5 +10,6 @@ mod oracle;
 mod preempt;
 mod room;
 mod score;
+mod upstream;
 mod ways;
 mod world;
