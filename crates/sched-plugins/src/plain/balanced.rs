@@ -29,14 +29,16 @@ impl Plugin for NodeResourcesBalancedAllocation {
     }
 }
 
+/// How much evener the node is with the pod than without: 75 when it makes no difference, at most 100, at least 50.
 fn balance(demand: &Demand, node: &NodeInfo) -> i64 {
-    let have = &node.fact.allocatable;
-    let cpu = (node.requested.cpu_milli.saturating_add(demand.requests.cpu_milli), have.cpu_milli);
-    let memory = (node.requested.memory.saturating_add(demand.requests.memory), have.memory);
-    if cpu.1 == 0 || memory.1 == 0 {
-        return SCORE_MAX;
+    let (have, taken, more) = (&node.fact.allocatable, &node.requested, &demand.requests);
+    if have.cpu_milli == 0 || have.memory == 0 {
+        return 75;
     }
-    evenness(cpu, memory)
+    let even = |cpu: i64, memory: i64| evenness((cpu, have.cpu_milli), (memory, have.memory));
+    let without = even(taken.cpu_milli, taken.memory);
+    let with = even(taken.cpu_milli.saturating_add(more.cpu_milli), taken.memory.saturating_add(more.memory));
+    50 + (50 + with - without) / 2
 }
 
 /// `100 * (1 - |a - b| / 2)` of two fractions (part, whole) capped at one, rounded down, without leaving whole numbers.

@@ -36,7 +36,7 @@ fn a_placed_pod_is_told_why_there_and_what_comes_next() {
         &mut cluster,
         &there,
         expect![[r#"
-        - n1: it is there; score 459 (NodeResourcesBalancedAllocation 81, NodeResourcesFit 78, TaintToleration 300), 2 of 3 nodes would do; next is n2 with 473
+        - n1: it is there; score 447 (NodeResourcesBalancedAllocation 69, NodeResourcesFit 78, TaintToleration 300), 2 of 3 nodes would do; next is n2 with 454
         - 1 node (n3): Insufficient cpu (NodeResourcesFit)
     "#]],
     );
@@ -81,7 +81,7 @@ fn nobody_is_asked_about_a_gated_pod_but_it_hears_where_it_would_go() {
         &gated,
         expect![[r#"
         - nothing is decided while it has scheduling gates: quota
-        - n1: the rules of nodes would put it there now; score 473 (NodeResourcesBalancedAllocation 87, NodeResourcesFit 86, TaintToleration 300), 1 of 1 nodes would do
+        - n1: the rules of nodes would put it there now; score 454 (NodeResourcesBalancedAllocation 68, NodeResourcesFit 86, TaintToleration 300), 1 of 1 nodes would do
     "#]],
     );
 }
