@@ -399,11 +399,13 @@ impl<R: Read> Reader<'_, R> {
         Ok(bytes)
     }
 
+    /// So many bytes. What a damaged length promises and the file does not hold takes no memory.
     fn bytes(&mut self, length: usize) -> Result<Vec<u8>, Error> {
-        let mut bytes = vec![0; length];
-        self.exact(&mut bytes)?;
-        self.record.extend_from_slice(&bytes);
-        Ok(bytes)
+        let start = self.record.len();
+        let mut part = (&mut *self.from).take(length as u64);
+        part.read_to_end(&mut self.record).map_err(Error::io("read the backup"))?;
+        let bytes = &self.record[start..];
+        if bytes.len() == length { Ok(bytes.to_vec()) } else { Err(broken("it is cut short")) }
     }
 
     fn text(&mut self) -> Result<String, Error> {

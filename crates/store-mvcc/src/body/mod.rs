@@ -20,6 +20,8 @@ use bytes::Bytes;
 const COMPRESS_MIN: usize = 64;
 /// Largest plain body; the API accepts far less, so a greater stated size is damage.
 const BODY_BYTES_MAX: usize = 64 << 20;
+/// An LZ4 block does not hold more for each of its bytes: a greater stated size is damage, and takes no memory.
+const LZ4_RATIO_MAX: usize = 255;
 
 /// The bytes of an object, perhaps compressed; cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +81,7 @@ impl Body {
 /// Unpacks `size, block`.
 fn unpack_block(sized: &[u8], dictionary: &[u8]) -> Result<Bytes, Damaged> {
     let (size, block) = lz4_flex::block::uncompressed_size(sized).map_err(|_| Damaged)?;
-    if size > BODY_BYTES_MAX {
+    if size > BODY_BYTES_MAX.min(block.len() * LZ4_RATIO_MAX) {
         return Err(Damaged);
     }
     let plain = lz4_flex::block::decompress_with_dict(block, size, dictionary).map_err(|_| Damaged)?;
@@ -96,6 +98,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_size_that_its_block_cannot_hold_is_damage() {
+        let zeros = Body::pack(&vec![0; 1 << 20]);
+        assert_eq!(zeros.unpack().map(|plain| plain.len()), Ok(1 << 20));
+        assert_eq!(Body::from_packed(b"\x01\x03\0\0\x03\0\0\0\x30").unpack(), Err(Damaged));
+    }
 
     #[test]
     fn unpack_gives_back_what_was_packed() {

@@ -118,6 +118,15 @@ fn a_damaged_backup_is_refused_before_anything_is_written() {
 }
 
 #[test]
+fn a_length_that_the_backup_does_not_hold_is_refused() {
+    let mut cut = b"KNARRBAK\x01\0\0\0\x02\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01\0p\0\0\x01\0a".to_vec();
+    cut.extend_from_slice(&(60_u32 << 20).to_le_bytes());
+    cut.extend_from_slice(b"{}");
+    let refused = store::verify_backup(&mut cut.as_slice()).unwrap_err();
+    assert!(refused.to_string().contains("cut short"), "{refused}");
+}
+
+#[test]
 fn a_directory_with_data_is_not_restored_into() {
     let temp = TempDir::new("backup-occupied");
     let dir = DataDir::open(temp.path()).unwrap();
