@@ -3,7 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A parsed quantity in thousandths of its unit. Values finer than a thousandth are rounded up, as Kubernetes does for requests.
+/// Largest absolute value in thousandths: upstream caps quantities at the largest `int64`.
+const MAX: i128 = i64::MAX as i128 * 1000;
+
+/// A parsed quantity in thousandths of its unit. Values finer than a thousandth are rounded up, as Kubernetes does for requests; greater
+/// ones than upstream can hold are capped, as there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Quantity(i128);
 
@@ -82,17 +86,22 @@ fn parse(text: &str) -> Option<i128> {
     let Written { is_negative, whole, part, binary, decimal } = Written::read(text)?;
     let digits: String = [whole, part].concat();
     let mantissa: i128 = if digits.len() > 30 { return None } else { digits.parse().ok()? };
+    if mantissa == 0 {
+        return Some(0);
+    }
     // value in thousandths = mantissa * 2^binary * 10^(decimal + 3 - len(part))
     let exponent = decimal.checked_add(3)?.checked_sub(i32::try_from(part.len()).ok()?)?;
     let scaled = mantissa.checked_mul(1i128.checked_shl(binary)?)?;
     let value = if exponent >= 0 {
-        scaled.checked_mul(10i128.checked_pow(u32::try_from(exponent).ok()?)?)?
+        let by = 10i128.checked_pow(u32::try_from(exponent).ok()?);
+        by.and_then(|by| scaled.checked_mul(by)).unwrap_or(MAX)
     } else {
         match 10i128.checked_pow(exponent.unsigned_abs()) {
             Some(by) => scaled.div_euclid(by) + i128::from(scaled.rem_euclid(by) != 0),
             None => i128::from(scaled != 0),
         }
     };
+    let value = value.min(MAX);
     Some(if is_negative { -value } else { value })
 }
 
@@ -141,6 +150,16 @@ mod tests {
         assert_eq!(milli("100n"), Ok(1));
         assert_eq!("1E".parse::<Quantity>().map(Quantity::units), Ok(1_000_000_000_000_000_000));
         assert_eq!(milli("-1"), Ok(-1000));
+    }
+
+    #[test]
+    fn what_is_too_large_is_capped_and_reads_back() {
+        for text in ["0.5E31", "-0.5E31", "9e99", "12E", "0e99"] {
+            let quantity: Quantity = text.parse().unwrap();
+            assert_eq!(quantity.to_string().parse(), Ok(quantity), "{text}");
+        }
+        assert_eq!("9e99".parse(), Ok(Quantity::from_units(i64::MAX)));
+        assert_eq!("0e99".parse(), Ok(Quantity::from_units(0)));
     }
 
     #[test]

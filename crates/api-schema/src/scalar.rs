@@ -227,42 +227,86 @@ fn decimal(n: u64, unit: u64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Nanoseconds of a Go duration text.
+/// Nanoseconds of a Go duration text, in whole numbers as `time.ParseDuration` works them out; nothing beyond what Go can hold.
 pub fn parse_go_duration(text: &str) -> Option<i64> {
-    let (sign, mut rest) = match text.strip_prefix('-') {
-        Some(rest) => (-1.0, rest),
-        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
+    let (is_negative, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
     if rest == "0" {
         return Some(0);
     }
-    let mut total = 0f64;
     if rest.is_empty() {
         return None;
     }
+    let mut total = 0_u64;
     while !rest.is_empty() {
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..end].parse().ok()?;
-        let tail = &rest[end..];
+        let (number, tail) = rest.split_at(end);
         let unit_end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
-        total += number
-            * match &tail[..unit_end] {
-                "ns" => 1.0,
-                "us" | "µs" | "μs" => 1e3,
-                "ms" => 1e6,
-                "s" => 1e9,
-                "m" => 60e9,
-                "h" => 3600e9,
-                _ => return None,
-            };
-        rest = &tail[unit_end..];
+        let (unit, next) = tail.split_at(unit_end);
+        total = total.checked_add(nanos_of(number, unit_nanos(unit)?)?).filter(|t| *t <= 1 << 63)?;
+        rest = next;
     }
-    Some((sign * total) as i64)
+    if is_negative { 0_i64.checked_sub_unsigned(total) } else { i64::try_from(total).ok() }
+}
+
+fn unit_nanos(unit: &str) -> Option<u64> {
+    Some(match unit {
+        "ns" => 1,
+        "us" | "µs" | "μs" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        _ => return None,
+    })
+}
+
+/// `1.5` of a unit. Digits of the fraction that a number cannot hold are dropped, as in Go.
+fn nanos_of(number: &str, unit: u64) -> Option<u64> {
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() && part.is_empty() || part.contains('.') {
+        return None;
+    }
+    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let (mut digits, mut scale) = (0_u64, 1_f64);
+    for digit in part.bytes() {
+        let Some(more) = digits.checked_mul(10).and_then(|d| d.checked_add(u64::from(digit - b'0'))) else {
+            break;
+        };
+        (digits, scale) = (more, scale * 10.0);
+    }
+    let part = (digits as f64 * (unit as f64 / scale)) as u64;
+    whole.checked_mul(unit)?.checked_add(part)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_add_up_in_whole_numbers_as_in_go() {
+        let pairs = [
+            ("25660ms7s", Some(32_660_000_000)),
+            ("1h2m3.5s", Some(3_723_500_000_000)),
+            ("0.1ns", Some(0)),
+            (".5s", Some(500_000_000)),
+            ("1.s", Some(1_000_000_000)),
+            ("9223372036854775807ns", Some(i64::MAX)),
+            ("-9223372036854775808ns", Some(i64::MIN)),
+            ("9223372036854775808ns", None),
+            ("3000000h", None),
+            ("1", None),
+            (".s", None),
+            ("1.2.3s", None),
+            ("1d", None),
+            ("-", None),
+        ];
+        for (text, nanos) in pairs {
+            assert_eq!(parse_go_duration(text), nanos, "{text}");
+        }
+    }
 
     #[test]
     fn quantities_take_the_form_upstream_stores() {
