@@ -204,6 +204,15 @@ mod tests {
     }
 
     #[test]
+    fn numbers_read_back_as_they_were_written() {
+        for text in ["1848446704374746704374709551616", "0.1e-6", "123456789012345680000000.0", "5e-324"] {
+            let (value, _) = decode_json(text.as_bytes()).unwrap();
+            let written = value.to_string();
+            assert_eq!(decode_json(written.as_bytes()).unwrap().0, value, "{text}");
+        }
+    }
+
+    #[test]
     fn broken_text_is_refused_in_the_words_of_go() {
         let message = |t: &str| decode_json(t.as_bytes()).unwrap_err().0;
         assert_eq!(message("{\"data\":"), "unexpected end of JSON input");
