@@ -1,5 +1,6 @@
 //! Watch streams: one JSON object per line, decoded straight into the caller's projection.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 
 use api_meta::Status;
@@ -40,8 +41,8 @@ pub type WatchStream<T> = Pin<Box<dyn Stream<Item = Result<WatchEvent<T>, Error>
 
 #[derive(Deserialize)]
 struct Line<'a> {
-    #[serde(rename = "type")]
-    kind: &'a str,
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
     #[serde(borrow)]
     object: &'a RawValue,
 }
@@ -59,16 +60,20 @@ pub(crate) fn decode<T: DeserializeOwned + Send + 'static>(
     };
     let state = (chunks, BytesMut::new(), path);
     Box::pin(stream::try_unfold(state, |(mut chunks, mut buffer, path)| async move {
+        // How much of the buffer holds no end of a line: a long event in many chunks is looked through once.
+        let mut searched = 0;
         loop {
-            if let Some(end) = buffer.iter().position(|b| *b == b'\n') {
-                let line = buffer.split_to(end);
+            if let Some(end) = buffer[searched..].iter().position(|b| *b == b'\n') {
+                let line = buffer.split_to(searched + end);
                 buffer.advance(1);
+                searched = 0;
                 if line.is_empty() {
                     continue;
                 }
                 let event = event(&line, &path)?;
                 return Ok(Some((event, (chunks, buffer, path))));
             }
+            searched = buffer.len();
             if buffer.len() > LINE_BYTES_MAX {
                 return Err(Error::Unreachable(format!(
                     "watch event of {path} is longer than {LINE_BYTES_MAX} bytes"
@@ -86,7 +91,7 @@ fn event<T: DeserializeOwned>(line: &[u8], path: &str) -> Result<WatchEvent<T>, 
     let unreadable = |source| Error::Unreadable { what: format!("watch {path}"), source };
     let line: Line<'_> = serde_json::from_slice(line).map_err(unreadable)?;
     let object = line.object.get();
-    match line.kind {
+    match &*line.kind {
         "ADDED" | "MODIFIED" => serde_json::from_str(object).map(WatchEvent::Applied).map_err(unreadable),
         "DELETED" => serde_json::from_str(object).map(WatchEvent::Deleted).map_err(unreadable),
         "BOOKMARK" => {
@@ -96,6 +101,36 @@ fn event<T: DeserializeOwned>(line: &[u8], path: &str) -> Result<WatchEvent<T>, 
         _ => {
             let status: Status = serde_json::from_str(object).map_err(unreadable)?;
             Err(Error::refused(status))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use api_meta::ObjectMeta;
+    use bytes::Bytes;
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(default)]
+    struct Meta {
+        metadata: ObjectMeta,
+    }
+
+    #[test]
+    fn events_are_the_same_however_their_bytes_are_cut() {
+        let text = "{\"type\":\"ADD\\u0045D\",\"object\":{\"metadata\":{\"name\":\"a\"}}}\n\n{\"type\":\"DELETED\",\"object\":{}}\n";
+        for size in 1..text.len() {
+            let chunks: Vec<_> =
+                text.as_bytes().chunks(size).map(|c| Ok(Bytes::copy_from_slice(c))).collect();
+            let response = http::Response::new(Body::Stream(Box::pin(stream::iter(chunks))));
+            let events = decode::<Meta>(response, String::new()).collect::<Vec<_>>().now_or_never().unwrap();
+            let [Ok(WatchEvent::Applied(first)), Ok(WatchEvent::Deleted(_))] = events.as_slice() else {
+                panic!("{size}: {events:?}")
+            };
+            assert_eq!(first.metadata.name, "a");
         }
     }
 }
