@@ -26,6 +26,7 @@ mod impersonate;
 pub(crate) mod metadata;
 pub(crate) mod owners;
 pub(crate) mod protobuf;
+pub(crate) mod read_yaml;
 pub(crate) mod validate;
 
 use api_client::Response;

@@ -74,7 +74,7 @@ impl Options {
                 crate::pipeline::protobuf::decode(&call.body, &expected)?
             }
             decode::Wire::Yaml => {
-                decode::read_yaml(&String::from_utf8_lossy(&call.body))
+                crate::pipeline::read_yaml::read(&String::from_utf8_lossy(&call.body))
                     .map_err(|e| bad_request(format!("couldn't get version/kind; yaml: {e}")))?
                     .0
             }

@@ -10,7 +10,7 @@ use super::update::{check_name, undeterminable};
 use super::{Change, Retry, change_asked, create, options};
 use crate::pipeline::decode::{self, Strictness, expected};
 use crate::pipeline::owners::{self, Writer};
-use crate::pipeline::{admit, metadata};
+use crate::pipeline::{admit, metadata, read_yaml};
 use crate::refuse::{Outcome, Refusal, bad_request, cause, invalid, refuse};
 use crate::registry::Served;
 use crate::represent;
@@ -280,7 +280,7 @@ fn read_applied(call: &Call, served: &Served) -> Outcome<Value> {
         std::str::from_utf8(&call.body).map_err(|e| bad_request(format!("error decoding YAML: {e}")))?;
     let parsed = match api_schema::decode_json(&call.body) {
         Ok((tree, _)) => tree,
-        Err(_) => decode::read_yaml(text).map_err(|e| bad_request(format!("error decoding YAML: {e}")))?.0,
+        Err(_) => read_yaml::read(text).map_err(|e| bad_request(format!("error decoding YAML: {e}")))?.0,
     };
     if !parsed.is_object() {
         return Err(bad_request("error decoding YAML: the configuration is not an object"));
