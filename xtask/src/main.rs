@@ -1,10 +1,11 @@
-//! Chores of the workspace: `cargo xtask tidy | codegen | conformance`.
+//! Chores of the workspace: `cargo xtask tidy | codegen | conformance | fuzz`.
 
 // It is for people at a terminal.
 #![allow(clippy::print_stdout)]
 
 mod codegen;
 mod conformance;
+mod fuzz;
 mod tidy;
 
 use std::process::ExitCode;
@@ -15,6 +16,8 @@ commands:
   tidy                                   check floors, purity, sizes, documents
   codegen [--check] [--data DIR]         write the schema tables of the built-in kinds
   conformance --kubeconfig F --data DIR  run outside programs against a cluster
+  fuzz [--seconds N] [--jobs N] [--keep] [--prove] [TARGET...]
+                                         look for inputs that no decoder should trip over, for N CPU seconds
 ";
 
 fn main() -> ExitCode {
@@ -23,6 +26,7 @@ fn main() -> ExitCode {
         Some("tidy") => tidy::run(),
         Some("codegen") => codegen::run(&args[1..]),
         Some("conformance") => conformance::run(&args[1..]),
+        Some("fuzz") => fuzz::run(&args[1..]),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

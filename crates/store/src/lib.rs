@@ -24,7 +24,7 @@ mod engine;
 mod error;
 mod handle;
 mod memory;
-mod record;
+pub mod record;
 mod redb_engine;
 mod sim_disk;
 

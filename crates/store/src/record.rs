@@ -8,7 +8,10 @@ const DELETE: u8 = 1;
 const HAS_BODY: u8 = 2;
 
 /// The bytes of a record; its revision is the key it is stored under.
-pub(crate) fn encode(record: &Record) -> Vec<u8> {
+///
+/// # Panics
+/// When a part of the key is longer than 64 KiB, which no name is.
+pub fn encode(record: &Record) -> Vec<u8> {
     let body = record.body.as_ref().map_or(&[][..], Body::packed);
     let key = &record.key;
     let mut out =
@@ -27,8 +30,8 @@ pub(crate) fn encode(record: &Record) -> Vec<u8> {
     out
 }
 
-/// Reads what [`encode`] wrote.
-pub(crate) fn decode(revision: Revision, bytes: &[u8]) -> Option<Record> {
+/// Reads what [`encode`] wrote under this revision; nothing when the bytes are damaged or another revision's.
+pub fn decode(revision: Revision, bytes: &[u8]) -> Option<Record> {
     let (sum, bytes) = bytes.split_at_checked(CHECKSUM_BYTES)?;
     if sum != checksum(revision, bytes).to_le_bytes() {
         return None;
@@ -49,7 +52,7 @@ pub(crate) fn decode(revision: Revision, bytes: &[u8]) -> Option<Record> {
 const CHECKSUM_BYTES: usize = 8;
 
 /// FNV-1a over words of eight bytes: every step is a bijection, so a change within one word is always found.
-pub(crate) fn checksum(revision: Revision, bytes: &[u8]) -> u64 {
+pub fn checksum(revision: Revision, bytes: &[u8]) -> u64 {
     const PRIME: u64 = 0x0000_0100_0000_01b3;
     let mix = |sum: u64, word: u64| (sum ^ word).wrapping_mul(PRIME).rotate_left(29);
     let words = bytes.chunks_exact(8);
