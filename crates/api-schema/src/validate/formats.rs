@@ -24,6 +24,39 @@ pub(super) fn fits(format: &str, text: &str) -> bool {
     }
 }
 
+/// Whether a format means anything; others are as good as none.
+pub(super) fn is_known(format: &str) -> bool {
+    const NUMBERS: [&str; 4] = ["int32", "int64", "float", "double"];
+    const TEXTS: [&str; 24] = [
+        "bsonobjectid",
+        "uri",
+        "email",
+        "hostname",
+        "ipv4",
+        "ipv6",
+        "cidr",
+        "mac",
+        "uuid",
+        "uuid3",
+        "uuid4",
+        "uuid5",
+        "isbn",
+        "isbn10",
+        "isbn13",
+        "creditcard",
+        "ssn",
+        "hexcolor",
+        "rgbcolor",
+        "byte",
+        "password",
+        "date",
+        "duration",
+        "datetime",
+    ];
+    let plain = format.replace('-', "");
+    NUMBERS.contains(&plain.as_str()) || TEXTS.contains(&plain.as_str())
+}
+
 fn is_hex(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_hexdigit())
 }

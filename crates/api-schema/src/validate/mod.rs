@@ -108,4 +108,47 @@ mod tests {
         let told: Vec<_> = found.iter().map(|c| (c.field.as_str(), c.message.as_str())).collect();
         assert_eq!(told, [("a", "Invalid value: 0: a in body should have at least 1 properties")]);
     }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_is_told_of_in_all_that_is_wrong_with_it() {
+        let schema = json!({"type": "object", "properties": {
+            "mode": {"type": "string", "enum": ["x"]},
+            "either": {"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]},
+            "count": {"type": "integer", "format": "int64"},
+            "when": {"type": "string", "format": "date-time"},
+        }});
+        let schema = Validator::compile(&schema).expect("a fixed schema");
+        let told = |value: Value| -> Vec<String> {
+            schema.validate(&value).into_iter().map(|c| format!("{}: {}", c.field, c.message)).collect()
+        };
+        assert_eq!(
+            told(json!({"mode": ["y"]})),
+            [
+                "mode: Invalid value: \"array\": mode in body must be of type string: \"array\"",
+                "mode: Unsupported value: [\"y\"]: supported values: \"x\"",
+            ]
+        );
+        assert_eq!(
+            told(json!({"either": []})),
+            [
+                "either: Invalid value: \"array\": either in body must be of type integer,string: \"array\"",
+                "<nil>: Invalid value: \"\": \"either\" must validate at least one schema (anyOf)",
+                "either: Invalid value: \"array\": either in body must be of type integer: \"array\"",
+            ]
+        );
+        // Formats are looked at before kinds.
+        assert_eq!(
+            told(json!({"count": {}})),
+            ["count: Invalid value: \"\": count in body must be of type int64: \"\""]
+        );
+        assert_eq!(
+            told(json!({"when": 5})),
+            ["when: Invalid value: \"int64\": when in body must be of type date-time: \"int64\""]
+        );
+        assert_eq!(
+            told(json!({"count": "5"})),
+            ["count: Invalid value: \"string\": count in body must be of type integer: \"string\""]
+        );
+        assert_eq!(told(json!({"when": ["5"]})), Vec::<String>::new());
+    }
 }
