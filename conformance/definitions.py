@@ -343,6 +343,20 @@ def every_constraint_is_kept_at_its_path():
     each([v for v in VERSIONS if set(v.schema["properties"]) - {*ROOT, "status"}], check)
 
 
+def kind_and_metadata_must_be_those_of_an_object():
+    def check(v):
+        other = server.call("POST", v.path(query="dryRun=All"), v.object("other") | {"kind": "Other"})
+        other.ok(422)
+        equal(other.causes(), {("kind", f'Invalid value: "Other": must be {v.definition.kind}')}, "causes")
+        contains(other.body["message"], f'Other.{v.definition.group} "other" is invalid: kind: ')
+        numbered = v.object("numbered", number=5)
+        said = server.call("POST", v.path(query="dryRun=All"), numbered)
+        said.ok(400)
+        contains(said.body["message"], "json: cannot unmarshal number into Go struct field ObjectMeta.labels of type string")
+
+    each(VERSIONS, check)
+
+
 def is_told(answer, path, words):
     answer.ok(422)
     if not any(field == path and words in message for field, message in answer.causes()):
@@ -608,6 +622,7 @@ CASES = [
     every_default_is_filled_where_its_parent_is,
     an_unknown_field_is_refused_warned_of_or_dropped,
     every_constraint_is_kept_at_its_path,
+    kind_and_metadata_must_be_those_of_an_object,
     labels_and_names_select,
     status_has_a_door_of_its_own,
     scale_reads_and_writes_the_paths_it_names,

@@ -129,11 +129,22 @@ pub(crate) fn check(object: &mut Value, expected: &Expected<'_>) -> Result<Vec<S
     let owners = cleared_owners(object);
     let found = match expected.schema {
         None => Ok(Vec::new()),
-        Some(schema) if expected.is_custom => Ok(api_schema::prune(schema, object)),
+        Some(schema) if expected.is_custom => {
+            check_metadata(object).map(|()| api_schema::prune(schema, object))
+        }
         Some(schema) => api_schema::check_fields(schema, object, Unknown::Name).map_err(|e| e.0),
     };
     put_owners(object, owners);
     found
+}
+
+/// Metadata of a custom object has the types of any object's metadata; its record of managers is read elsewhere.
+fn check_metadata(object: &Value) -> Result<(), String> {
+    let schema = api_tables::tables().schema("", "v1", "ConfigMap").and_then(|s| s.at(&["metadata"]));
+    let (Some(schema), Some(metadata)) = (schema, object["metadata"].as_object()) else { return Ok(()) };
+    let told = metadata.iter().filter(|(key, _)| *key != "managedFields");
+    let mut told = Value::Object(told.map(|(k, v)| (k.clone(), v.clone())).collect());
+    api_schema::check_fields(schema, &mut told, Unknown::Ignore).map(drop).map_err(|e| e.0)
 }
 
 /// `managedFields: []` asks to clear them, which the stored form cannot tell from absent.
@@ -281,6 +292,11 @@ fn other_kind(
     let wanted = expected.api_version();
     let kind = if kind.is_empty() { expected.kind } else { kind };
     let version = if version.is_empty() { &wanted } else { version };
+    if expected.is_custom && *version == wanted {
+        let text = format!("Invalid value: {kind:?}: must be {}", expected.kind);
+        let causes = vec![crate::refuse::cause("FieldValueInvalid", "kind", text)];
+        return crate::refuse::invalid(expected.group, kind, super::metadata::text(object, "name"), causes);
+    }
     let is_known = call.snapshot.by_kind(version, kind).is_some();
     let group = version.split_once('/').map_or("", |(g, _)| g);
     let same_kind = kind == expected.kind && group == expected.group;
