@@ -160,23 +160,41 @@ impl Walker<'_> {
     /// The items of a list that only the new object has, in the order of their labels. Those without a key belong to nobody; of a
     /// key that occurs twice only the key itself is owned.
     fn items_of(&self, keys: &[String], item: Ty, items: &[Value], except: Except<'_>, out: &mut String) {
-        let named = |(at, value)| Some((self.element(keys, item, value).ok()?, at));
-        let labelled = |(key, at): (PathElement, usize)| {
-            let mut name = String::new();
-            label(&key, &mut name);
-            (name, key, at)
-        };
-        let mut named: Vec<_> = items.iter().enumerate().filter_map(named).map(labelled).collect();
-        named.sort_by(|a, b| a.0.cmp(&b.0));
+        let named = |(at, value)| Some((self.item_label(keys, item, value)?, at));
+        let mut named: Vec<(String, usize)> = items.iter().enumerate().filter_map(named).collect();
+        named.sort();
         let mut rest = named.as_slice();
-        while let [(name, key, at), ..] = rest {
+        while let [(name, at), ..] = rest {
             let count = rest.iter().take_while(|other| other.0 == *name).count();
             rest = &rest[count..];
-            let Fate::Kept { may_be_member, except } = except.child(key) else { continue };
+            let value = &items[*at];
+            let fate = if except.is_nothing() {
+                Fate::Kept { may_be_member: true, except }
+            } else {
+                self.element(keys, item, value).map_or(Fate::Gone, |key| except.child(&key))
+            };
+            let Fate::Kept { may_be_member, except } = fate else { continue };
             let start = open(out, |out| text(name, out));
-            let value = if count == 1 { &items[*at] } else { &Value::Null };
+            let value = if count == 1 { value } else { &Value::Null };
             self.member(start, may_be_member, item, value, except, out);
         }
+    }
+
+    /// The label of an item that has a key. Most have one text, which is written without a detour.
+    fn item_label(&self, keys: &[String], item: Ty, value: &Value) -> Option<String> {
+        let mut name = String::with_capacity(48);
+        if let [key] = keys
+            && let Some(Value::String(own)) = value.get(key)
+        {
+            name.push_str("k:{");
+            text(key, &mut name);
+            name.push(':');
+            text(own, &mut name);
+            name.push('}');
+        } else {
+            label(&self.element(keys, item, value).ok()?, &mut name);
+        }
+        Some(name)
     }
 
     /// Writes what is below a child whose label has been written, and ends it.
