@@ -224,6 +224,15 @@ impl Cluster {
         }
     }
 
+    /// The revision that a cell's set makes pods of.
+    pub(crate) fn template_revision(&self, cell: &str) -> Option<String> {
+        let sets = self.bench.keys(&self.resource()).into_iter();
+        let sets = sets.map(|key| self.bench.get(&self.resource(), &key).expect("it was listed"));
+        let mut labels = sets.map(|set| &set["spec"]["template"]["metadata"]["labels"]);
+        let mine = labels.find(|l| l[words::UNIT_LABEL] == *cell)?;
+        mine[words::REVISION_LABEL].as_str().map(str::to_owned)
+    }
+
     fn own(&self, set: &Value) -> Vec<Pod> {
         let uid = set["metadata"]["uid"].as_str().unwrap();
         let owned = |p: &Pod| p.metadata.controller().is_some_and(|o| o.uid == uid);

@@ -133,6 +133,10 @@ fn tick(cluster: &mut Cluster) {
             cell.min_available,
             cluster.line()
         );
+        // A set that this release has not reached makes lost pods anew as they were, which may be what is wanted now.
+        if cluster.template_revision(&cell.name).as_ref() != Some(&cafe.status.update_revision) {
+            continue;
+        }
         let later = cafe.status.groups.iter().filter(|g| g.phase == GroupPhase::Planned);
         let later: i32 = later.flat_map(|g| &g.cells).filter(|c| c.name == cell.name).map(|c| c.pods).sum();
         let count = updated(cluster, &cafe)[&cell.name];
@@ -224,4 +228,21 @@ proptest! {
         let wanted = cluster.cafe().read_spec().unwrap().replicas;
         prop_assert_eq!(CELLS.iter().map(|c| cluster.at(c, "web:4")).sum::<usize>(), usize::try_from(wanted).unwrap());
     }
+}
+
+/// Found by chance: the lost pod's like is of the version that is wanted again, while the set still stands at the one between.
+#[test]
+fn a_lost_pod_that_is_made_anew_as_it_was_is_no_update() {
+    let mut cluster = cluster(Kind::InPlace, 1, true, false);
+    let events = [
+        Event::Replicas(5),
+        Event::Ticks(1),
+        Event::Image(2),
+        Event::Ticks(1),
+        Event::Lose(2),
+        Event::Image(1),
+        Event::Pause(true),
+        Event::Ticks(1),
+    ];
+    events.iter().for_each(|event| happen(&mut cluster, event));
 }
