@@ -20,7 +20,7 @@ use crate::auth::{Accounts, Authenticator};
 use crate::cel::policy::Policies;
 use crate::flow::Gate;
 use crate::metrics::Metrics;
-use crate::pipeline::{self, Turnstiles};
+use crate::pipeline::{self, DefaultClass, Turnstiles};
 use crate::refuse::Outcome;
 use crate::registry::{ConvertFn, Facts, Registry, Served, Snapshot};
 use crate::represent;
@@ -193,6 +193,7 @@ pub struct ApiServer {
     pub(crate) hooks: Index,
     pub(crate) caller: Arc<Caller>,
     pub(crate) turnstiles: Turnstiles,
+    pub(crate) default_class: DefaultClass,
     audit_ids: AtomicU64,
     audit_log: OnceLock<AuditLog>,
     began: stdx::Time,
@@ -220,6 +221,7 @@ impl ApiServer {
             hooks: Index::default(),
             caller: Arc::new(Caller::new(config.store.clone(), config.env.clone(), config.limits.webhooks)),
             turnstiles: Turnstiles::default(),
+            default_class: DefaultClass::default(),
             encoded_json: represent::Encoded::default(),
             audit_ids: AtomicU64::new(1),
             audit_log: OnceLock::new(),

@@ -31,7 +31,7 @@ pub(crate) mod validate;
 
 use api_client::Response;
 
-pub(crate) use admit::{SYSTEM_CLASSES, Turnstiles};
+pub(crate) use admit::{DefaultClass, SYSTEM_CLASSES, Turnstiles};
 pub(crate) use audit::{audit, id, received};
 
 use crate::refuse::Outcome;

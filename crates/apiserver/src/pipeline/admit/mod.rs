@@ -17,7 +17,7 @@ mod security;
 pub(crate) mod unavailable;
 
 pub(crate) use outside::ask;
-pub(crate) use pod::SYSTEM_CLASSES;
+pub(crate) use pod::{DefaultClass, SYSTEM_CLASSES};
 pub(crate) use protect::faults;
 pub(crate) use quota::{Charged, Turnstiles};
 

@@ -1,7 +1,9 @@
 //! Admission of pods: priority, runtime class, tolerations (Priority, RuntimeClass, DefaultTolerationSeconds).
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use serde_json::{Value, json};
-use store::{Key, KeyRange};
+use store::{Key, KeyRange, Revision, Stored};
 
 use super::account;
 use crate::pipeline::metadata;
@@ -40,6 +42,7 @@ pub(crate) const SYSTEM_CLASSES: [(&str, i64); 2] =
 pub(super) const PRIORITY_CLASSES: &str = "priorityclasses.scheduling.k8s.io";
 
 /// What a class means for a pod.
+#[derive(Clone)]
 struct Class {
     name: String,
     value: i64,
@@ -121,12 +124,24 @@ fn class(server: &ApiServer, name: &str) -> Outcome<Option<Class>> {
     found.map(|s| stored::decode(&s).map(|c| Class::of(&c))).transpose()
 }
 
+/// The default class as it was among these versions of all classes, which hardly ever change while pods come and go.
+#[derive(Default)]
+pub(crate) struct DefaultClass(Mutex<(Vec<Revision>, Option<Class>)>);
+
 /// The class marked as default, the lowest if there are several.
 fn default_class(server: &ApiServer) -> Outcome<Option<Class>> {
     let range = KeyRange { resource: PRIORITY_CLASSES.into(), namespace: None };
     let page = server.store.list(&range, None, None, 0, None).map_err(internal)?;
+    let mut known = server.default_class.0.lock().unwrap_or_else(PoisonError::into_inner);
+    if !known.0.iter().copied().eq(page.items.iter().map(|stored| stored.revision)) {
+        *known = (page.items.iter().map(|stored| stored.revision).collect(), marked(&page.items)?);
+    }
+    Ok(known.1.clone())
+}
+
+fn marked(classes: &[Arc<Stored>]) -> Outcome<Option<Class>> {
     let mut found: Option<Class> = None;
-    for stored in &page.items {
+    for stored in classes {
         // Hardly ever is one marked: what cannot be is not decoded.
         const MARK: &[u8] = b"\"globalDefault\":true";
         if !stored::unpack(stored)?.windows(MARK.len()).any(|w| w == MARK) {
