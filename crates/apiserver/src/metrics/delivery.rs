@@ -20,7 +20,7 @@ pub(crate) type Deliveries = Histogram<{ BOUNDS_MICROS.len() }>;
 /// Events on their way. Whoever sends them lets go of them when they are in the connection's own buffer or in the socket, and that is
 /// what is waited for: a client that does not read keeps them here. What is dropped because a connection broke counts, too.
 struct Parcel {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     server: Arc<ApiServer>,
     durable: Time,
     events: u64,
@@ -40,6 +40,6 @@ impl Drop for Parcel {
 }
 
 /// The bytes of `events` changes, the oldest of which became durable at `durable`, timed until they are sent.
-pub(crate) fn timed(server: &Arc<ApiServer>, bytes: Vec<u8>, events: u64, durable: Time) -> Bytes {
+pub(crate) fn timed(server: &Arc<ApiServer>, bytes: Bytes, events: u64, durable: Time) -> Bytes {
     Bytes::from_owner(Parcel { bytes, server: server.clone(), durable, events })
 }

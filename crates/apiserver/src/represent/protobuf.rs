@@ -207,14 +207,16 @@ pub(crate) struct EncodedKey {
     object: Revision,
     /// Version that is shown, another one where a selector turns a change into a deletion.
     shown: Revision,
+    /// What happened to it, where that is part of what is kept.
+    event: &'static str,
     api_version: String,
     kind: String,
 }
 
 impl EncodedKey {
-    pub(crate) fn of(view: &View, object: Revision, shown: Revision) -> EncodedKey {
+    pub(crate) fn of(view: &View, event: &'static str, object: Revision, shown: Revision) -> EncodedKey {
         let (api_version, kind) = view.kind();
-        EncodedKey { object, shown, api_version, kind }
+        EncodedKey { object, shown, event, api_version, kind }
     }
 }
 
@@ -258,6 +260,7 @@ mod tests {
         let key = |n| EncodedKey {
             object: Revision(n),
             shown: Revision(n),
+            event: "ADDED",
             api_version: "v1".into(),
             kind: "Pod".into(),
         };

@@ -262,7 +262,7 @@ impl Stream {
     }
 
     async fn send_initial(&mut self) -> Outcome<()> {
-        let mut out = Vec::new();
+        let mut out = Chunk::default();
         for _ in 0..INITIAL_CHUNK {
             let Some(object) = self.initial.pop_front() else { break };
             self.write(&mut out, "ADDED", &object, object.revision).await?;
@@ -272,7 +272,7 @@ impl Stream {
     }
 
     async fn send(&mut self, events: &[Arc<Event>]) -> Outcome<()> {
-        let mut out = Vec::new();
+        let mut out = Chunk::default();
         let (mut oldest, mut count) = (None, 0);
         for event in events {
             if let Some((kind, object)) = transition(&self.filter, event) {
@@ -282,52 +282,52 @@ impl Stream {
                 count += 1;
             }
         }
-        self.ready = oldest.map(|oldest| self.timed(out, count, oldest));
+        self.ready = oldest.map(|oldest| self.timed(out.into(), count, oldest));
         Ok(())
     }
 
     /// Lets the delivery of these events be timed by the oldest of them; what is older than the watch itself, from its beginning.
-    fn timed(&self, out: Vec<u8>, events: u64, oldest: Revision) -> Bytes {
+    fn timed(&self, out: Bytes, events: u64, oldest: Revision) -> Bytes {
         let durable = self.timed_from.and_then(|from| Some(self.server.store.durable_at(oldest)?.max(from)));
         match durable {
             Some(durable) => metrics::timed(&self.server, out, events, durable),
-            None => out.into(),
+            None => out,
         }
     }
 
     async fn write(
         &mut self,
-        out: &mut Vec<u8>,
-        kind: &str,
+        out: &mut Chunk,
+        kind: &'static str,
         object: &Stored,
         revision: Revision,
     ) -> Outcome<()> {
         self.watched.events.fetch_add(1, Ordering::Relaxed);
-        if self.view.form == Form::Protobuf {
-            return self.frame(out, kind, object, revision).await;
-        }
-        let shown = self.shown(object, revision).await?;
-        out.reserve(shown.len() + 96);
-        out.extend_from_slice(b"{\"type\":\"");
-        out.extend_from_slice(kind.as_bytes());
-        out.extend_from_slice(b"\",\"object\":");
-        out.extend_from_slice(&shown);
-        out.extend_from_slice(b"}\n");
+        out.push(if self.view.form == Form::Protobuf {
+            self.frame(kind, object, revision).await?
+        } else {
+            self.line(kind, object, revision).await?
+        });
         Ok(())
     }
 
-    /// An object as this watch shows it. Where others watch too, whole objects are the same for all of them, so they are made once.
-    async fn shown(&mut self, object: &Stored, revision: Revision) -> Outcome<Bytes> {
+    /// An event as this watch shows it. Where others watch too, those of whole objects are the same for all of them, so they are made
+    /// once.
+    async fn line(&mut self, kind: &'static str, object: &Stored, revision: Revision) -> Outcome<Bytes> {
         let server = self.server.clone();
         let is_common = self.view.shape == As::Object && server.metrics.watches.load(Ordering::Relaxed) > 1;
-        let key = is_common.then(|| represent::EncodedKey::of(&self.view, object.revision, revision));
+        let key = is_common.then(|| represent::EncodedKey::of(&self.view, kind, object.revision, revision));
         if let Some(made) = key.as_ref().and_then(|key| server.encoded_json.get(key)) {
             return Ok(made);
         }
         let plain = convert::plain(&self.view.served, stored::unpack(object)?).await?;
-        let mut made = Vec::with_capacity(plain.len() + 64);
+        let mut made = Vec::with_capacity(plain.len() + 160);
+        made.extend_from_slice(b"{\"type\":\"");
+        made.extend_from_slice(kind.as_bytes());
+        made.extend_from_slice(b"\",\"object\":");
         let headers = !std::mem::replace(&mut self.columns_sent, true);
         self.view.write(&mut made, &plain, revision, Place::Alone, headers)?;
+        made.extend_from_slice(b"}\n");
         let made = Bytes::from(made);
         if let Some(key) = key {
             server.encoded_json.keep(key, made.clone());
@@ -336,15 +336,10 @@ impl Stream {
     }
 
     /// The same in protobuf. Who else watches the kind gets the same bytes, so they are made once.
-    async fn frame(
-        &mut self,
-        out: &mut Vec<u8>,
-        kind: &str,
-        object: &Stored,
-        revision: Revision,
-    ) -> Outcome<()> {
+    async fn frame(&mut self, kind: &str, object: &Stored, revision: Revision) -> Outcome<Bytes> {
         let encoded = &self.server.encoded;
-        let key = represent::EncodedKey::of(&self.view, object.revision, revision);
+        // The kind of the event stands outside of what is kept.
+        let key = represent::EncodedKey::of(&self.view, "", object.revision, revision);
         let sealed = match encoded.get(&key) {
             Some(sealed) => sealed,
             None => {
@@ -354,8 +349,9 @@ impl Stream {
                 sealed
             }
         };
-        api_schema::proto::frame(out, kind, &sealed);
-        Ok(())
+        let mut out = Vec::with_capacity(sealed.len() + 32);
+        api_schema::proto::frame(&mut out, kind, &sealed);
+        Ok(out.into())
     }
 
     /// Says how far the stream is, if the client wants to know.
@@ -404,6 +400,32 @@ async fn leaving(departure: &mut Option<tokio::sync::watch::Receiver<Departure>>
     match departure {
         Some(departure) => drop(departure.wait_for(|at| *at == Departure::Leaving).await),
         None => std::future::pending().await,
+    }
+}
+
+/// Events that are sent at once. One alone is not copied: where many watch, all of them send the same bytes.
+#[derive(Default)]
+struct Chunk {
+    only: Option<Bytes>,
+    several: Vec<u8>,
+}
+
+impl Chunk {
+    fn push(&mut self, event: Bytes) {
+        if self.only.is_none() && self.several.is_empty() {
+            self.only = Some(event);
+            return;
+        }
+        if let Some(first) = self.only.take() {
+            self.several.extend_from_slice(&first);
+        }
+        self.several.extend_from_slice(&event);
+    }
+}
+
+impl From<Chunk> for Bytes {
+    fn from(chunk: Chunk) -> Bytes {
+        chunk.only.unwrap_or_else(|| chunk.several.into())
     }
 }
 
