@@ -41,8 +41,14 @@ impl Gate {
     /// A gang's object is there, or has changed.
     pub(crate) fn declare(&mut self, words: GangWords) {
         let name = words.name.clone();
+        let was_mute = self.gangs.words(&name).is_none();
         self.gangs.declare(words);
-        self.look_again(&name);
+        if was_mute {
+            // What its members were told is true no more, whether they are enough or not.
+            self.try_short(&name);
+        } else {
+            self.look_again(&name);
+        }
     }
 
     /// A gang's object is gone.
@@ -120,6 +126,11 @@ impl Gate {
         if members.find(|uid| self.short.contains(*uid)).is_none_or(|uid| self.gangs.ready(uid).is_err()) {
             return;
         }
+        self.try_short(gang);
+    }
+
+    /// Members that waited for their group to be complete are tried.
+    fn try_short(&mut self, gang: &str) {
         for uid in self.gangs.turn(gang) {
             if self.short.remove(&uid) {
                 self.orders.push(Order::Try(uid));

@@ -352,3 +352,17 @@ fn a_pod_without_words_in_a_cluster_without_these_objects_is_asked_about_by_nobo
     let fact = sched_core::Interner::default().project(&pod);
     assert!(classes.extras().iter().all(|extra| !extra.concerns(&fact)));
 }
+
+#[test]
+fn a_member_is_told_anew_when_its_group_s_object_comes() {
+    let mut w = World::new();
+    w.node("n1", 8);
+    w.pod("a", json!({"pod-group.scheduling.sigs.k8s.io": "g"}), json!({}), json!({"cpu": "1"}));
+    w.run();
+    assert!(w.said["a"].contains("gang has not init"), "{}", w.said["a"]);
+    w.object(
+        json!({"kind": "PodGroup", "metadata": {"namespace": "d", "name": "g"}, "spec": {"minMember": 2}}),
+    );
+    w.pass(2);
+    assert!(w.said["a"].contains("child pod not collect enough"), "{}", w.said["a"]);
+}
