@@ -123,7 +123,9 @@ impl Gate {
         let group = self.gangs.group_of(gang);
         let mut members = group.iter().flat_map(|g| self.gangs.members_of(g)).map(|(uid, _)| uid);
         // All members of a group are ready, or none is.
-        if members.find(|uid| self.short.contains(*uid)).is_none_or(|uid| self.gangs.ready(uid).is_err()) {
+        let one = members.find(|uid| self.short.contains(*uid)).cloned();
+        drop(members);
+        if one.is_none_or(|uid| self.gangs.ready(&uid).is_err()) {
             return;
         }
         self.try_short(gang);
