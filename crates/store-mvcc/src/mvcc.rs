@@ -224,11 +224,11 @@ impl Mvcc {
         out
     }
 
-    /// Somebody follows the changes that touch a value; once for each of them, until [`Mvcc::unfollow`].
-    pub fn follow(&mut self, interest: &Interest) {
+    /// Somebody follows the changes after `from` that touch a value; once for each of them, until [`Mvcc::unfollow`].
+    pub fn follow(&mut self, interest: &Interest, from: Revision) {
         let (resource, base) = (&interest.resource, self.base);
         let table = self.tables.entry(resource.clone()).or_insert_with(|| Table::new(resource.clone(), base));
-        table.follow(interest);
+        table.follow(interest, from);
     }
 
     /// Somebody follows them no more.
@@ -311,7 +311,8 @@ impl Mvcc {
         Ok(self.tail(range, from, limit, events.into_iter().flatten()))
     }
 
-    /// The same of the changes that touch a value which somebody follows.
+    /// The same of the changes that touch a value which somebody follows; others may be among them when nobody has followed it since
+    /// `from`.
     ///
     /// # Errors
     /// When some of them have left the window. That others have is no matter.
@@ -323,11 +324,10 @@ impl Mvcc {
         limit: usize,
     ) -> Result<Tail, Unavailable> {
         let strand = self.tables.get(&interest.resource).and_then(|t| t.strands.above(interest, from));
-        let Some((events, dropped)) = strand else { return self.events_after(range, from, limit) };
-        if from < dropped {
-            return Err(Unavailable::Compacted { oldest: dropped });
+        match strand.filter(|(_, dropped)| from >= *dropped) {
+            Some((events, _)) => Ok(self.tail(range, from, limit, events)),
+            None => self.events_after(range, from, limit),
         }
-        Ok(self.tail(range, from, limit, events))
     }
 
     fn tail<'e>(

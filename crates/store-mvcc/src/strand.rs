@@ -3,6 +3,7 @@
 //! A thousand watchers that each want the pods of one node would each be woken by every change of every pod, and look at it. So the
 //! value that somebody follows has a log of its own beside that of its resource, with the same events in the same order: those whose
 //! object has the value before or after. Whoever follows it is woken by these alone. A value that nobody follows costs nothing.
+//! A strand reaches back no further than somebody has asked: a thousand watchers that begin at the end of the log look through nothing.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -30,8 +31,23 @@ pub(crate) struct Strands {
 struct Strand {
     followers: usize,
     log: VecDeque<Arc<Event>>,
-    /// Events of this strand up to here are gone.
+    /// Events of this strand up to here are gone, or were never looked for.
     dropped: Revision,
+}
+
+impl Strand {
+    /// Takes in what is left of the log above `from`, as far as it is older than what is here.
+    fn reach(&mut self, log: &VecDeque<Arc<Event>>, from: Revision, touches: impl Fn(&Event) -> bool) {
+        if from >= self.dropped {
+            return;
+        }
+        let start = log.partition_point(|e| e.revision <= from);
+        let end = log.partition_point(|e| e.revision <= self.dropped);
+        for event in log.range(start..end).rev().filter(|e| touches(e)) {
+            self.log.push_front(event.clone());
+        }
+        self.dropped = from;
+    }
 }
 
 /// The values that a change touches: of the object as it is, and as it was when that is another one.
@@ -43,19 +59,22 @@ fn values<'e>(event: &'e Event, field: &str) -> impl Iterator<Item = &'e str> {
 }
 
 impl Strands {
-    /// One more follows; `past` is what is left of the resource's log, complete above `dropped`.
-    pub(crate) fn follow<'e>(
+    /// One more follows and wants what came after `from`; `log` is what is left of the resource's log, complete above `dropped`.
+    pub(crate) fn follow(
         &mut self,
         interest: &Interest,
-        past: impl Iterator<Item = &'e Arc<Event>>,
+        log: &VecDeque<Arc<Event>>,
         dropped: Revision,
+        from: Revision,
     ) {
         let strands = self.by_field.entry(interest.field.clone()).or_default();
         let strand = strands.entry(interest.value.clone()).or_insert_with(|| {
-            let touches = |event: &&Arc<Event>| values(event, &interest.field).any(|v| *v == *interest.value);
-            Strand { followers: 0, log: past.filter(touches).cloned().collect(), dropped }
+            let newest = log.back().map_or(dropped, |event| event.revision);
+            Strand { followers: 0, log: VecDeque::new(), dropped: newest }
         });
         strand.followers += 1;
+        let touches = |event: &Event| values(event, &interest.field).any(|v| *v == *interest.value);
+        strand.reach(log, from.max(dropped), touches);
     }
 
     /// One less follows.
@@ -155,15 +174,19 @@ mod tests {
                 ready.persist.last().map(|last| mvcc.persisted(last.revision))
             };
             before.into_iter().for_each(|op| drop(commit(&mut mvcc, op)));
-            mvcc.follow(&interest);
+            let begun = Revision(asked.index(mvcc.head().0 as usize + 1) as u64);
+            mvcc.follow(&interest, begun);
+            // Another one comes and wants more of the past.
+            mvcc.follow(&interest, Revision(begun.0 / 2));
             let mut woken = Vec::new();
             for op in after {
                 let published = commit(&mut mvcc, op);
                 woken.extend(published.into_iter().filter(|p| p.touched.contains(&interest)).map(|_| mvcc.head()));
             }
             let from = Revision(asked.index(mvcc.head().0 as usize + 1) as u64);
-            let revisions = |tail: &crate::Tail| tail.events.iter().map(|e| e.revision).collect::<Vec<_>>();
             let touches = |e: &&Arc<Event>| values(e, "spec.nodeName").any(|v| v == "1");
+            let revisions =
+                |tail: &crate::Tail| tail.events.iter().filter(touches).map(|e| e.revision).collect::<Vec<_>>();
             match (mvcc.events_touching(&interest, &range, from, usize::MAX), mvcc.events_after(&range, from, usize::MAX)) {
                 (Ok(strand), Ok(all)) => {
                     let wanted: Vec<Revision> = all.events.iter().filter(touches).map(|e| e.revision).collect();
@@ -175,6 +198,7 @@ mod tests {
             }
             let strand = mvcc.events_touching(&interest, &range, mvcc.floor().max(from), usize::MAX).unwrap();
             prop_assert!(revisions(&strand).iter().filter(|r| **r > mvcc.floor()).all(|r| woken.contains(r) || r.0 <= mvcc.head().0));
+            mvcc.unfollow(&interest);
             mvcc.unfollow(&interest);
             prop_assert!(mvcc.tables.values().all(|table| table.strands.by_field.is_empty()));
         }
@@ -189,7 +213,7 @@ mod tests {
             field: "spec.nodeName".into(),
             value: value.into(),
         };
-        mvcc.follow(&interest("a"));
+        mvcc.follow(&interest("a"), Revision(0));
         let mut put = |row: Row| {
             let key = Key::new("pods", "ns", "p");
             let ready = mvcc.propose([Op::Put { key, row, body: Body::pack(b"{}"), expect: Expect::Any }]);

@@ -115,9 +115,9 @@ impl Table {
         self.dropped = revision;
     }
 
-    /// One more follows the changes that touch a value.
-    pub(crate) fn follow(&mut self, interest: &Interest) {
-        self.strands.follow(interest, self.log.iter(), self.dropped);
+    /// One more follows the changes after `from` that touch a value.
+    pub(crate) fn follow(&mut self, interest: &Interest, from: Revision) {
+        self.strands.follow(interest, &self.log, self.dropped, from);
     }
 
     /// Events with a revision above `after`, oldest first.

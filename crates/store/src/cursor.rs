@@ -40,7 +40,7 @@ impl Cursor {
         interest: Interest,
         from: Revision,
     ) -> Result<Cursor, Error> {
-        let moved = shared.follow(&interest);
+        let moved = shared.follow(&interest, from);
         let cursor = Cursor { shared, range, position: from, moved, interest: Some(interest) };
         cursor.tail(0)?;
         Ok(cursor)

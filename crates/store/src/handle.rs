@@ -140,13 +140,13 @@ impl Shared {
         self.by_interest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins to follow what touches a value; ends with [`Shared::unfollow`].
-    pub(crate) fn follow(&self, interest: &Interest) -> watch::Receiver<Revision> {
+    /// Begins to follow what touches a value after `from`; ends with [`Shared::unfollow`].
+    pub(crate) fn follow(&self, interest: &Interest, from: Revision) -> watch::Receiver<Revision> {
         let mut followers = self.followers();
         let waker = followers.entry(interest.clone()).or_insert_with(|| watch::Sender::new(Revision(0)));
         let moved = waker.subscribe();
         drop(followers);
-        self.write().follow(interest);
+        self.write().follow(interest, from);
         moved
     }
 

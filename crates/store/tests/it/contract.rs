@@ -220,7 +220,7 @@ fn a_cursor_that_follows_a_value_sees_what_comes_to_it_and_goes_from_it() {
         }
         assert!(revisions(&mut cursor).is_empty(), "a thousand others are no reason to begin anew");
         assert_eq!(cursor.position(), Revision(24));
-        assert!(matches!(follow(Revision(1)), Err(Error::Compacted { oldest: Revision(4) })));
+        assert!(matches!(follow(Revision(1)), Err(Error::Compacted { .. })));
         drop(cursor);
         assert!(
             matches!(follow(Revision(4)), Err(Error::Compacted { .. })),
