@@ -69,6 +69,14 @@ impl Wake for Bell {
     }
 }
 
+/// Plays a story to its end in virtual time.
+pub(crate) fn in_virtual_time<T>(play: impl AsyncFnOnce(&Executor) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let executor = Executor::default();
+    let runtime = runtime.expect("a runtime without I/O needs nothing of the machine");
+    runtime.block_on(executor.run(play(&executor)))
+}
+
 impl Executor {
     fn lock(&self) -> MutexGuard<'_, Tasks> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::audit::{Audit, Violation};
 use crate::cluster::Setup;
-use crate::executor::Executor;
+use crate::executor::{self, Executor};
 use crate::stage::{Judge, Stage, TICK, Write, insist};
 use crate::{Faults, Plant};
 
@@ -69,7 +69,7 @@ pub struct Outcome {
     pub violations: Vec<Violation>,
     /// Virtual time from the change of the image until the last pod was through.
     pub took: Duration,
-    /// Greatest number of unavailable pods during the release.
+    /// Greatest number of unavailable pods during the release; how many pods were bound in a story of the scheduler.
     pub worst: usize,
     /// Writes that the server acknowledged.
     pub acknowledged: u64,
@@ -89,11 +89,7 @@ const CALM: Duration = Duration::from_secs(15);
 
 /// Simulates one release, from the empty disk on.
 pub fn run(plan: &Plan) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime without I/O needs nothing of the machine").block_on(async {
-        let executor = Executor::default();
-        executor.run(Story::play(plan, &executor)).await
-    })
+    executor::in_virtual_time(async |executor| Story::play(plan, executor).await)
 }
 
 struct Story {
@@ -108,6 +104,10 @@ impl Judge for Audit {
 
     fn accuse(&mut self, rule: &'static str, seen: String) {
         Audit::accuse(self, rule, seen);
+    }
+
+    fn violations(&self) -> &[Violation] {
+        Audit::violations(self)
     }
 }
 
@@ -135,18 +135,8 @@ impl Story {
                 Duration::MAX
             }
         };
-        story.stage.cluster.crash();
-        let (audit, setup) = (story.audit(), &story.stage.setup);
-        for violation in audit.violations() {
-            setup.log.line(&format!("broken: {violation}"));
-        }
-        Outcome {
-            violations: audit.violations().to_vec(),
-            took,
-            worst: audit.worst(),
-            acknowledged: setup.network.acks().count,
-            log: setup.log.text(),
-        }
+        let worst = story.audit().worst();
+        story.stage.end(took, worst)
     }
 
     fn audit(&self) -> MutexGuard<'_, Audit> {

@@ -11,11 +11,12 @@ use api_meta::{Object, Resource};
 use futures_util::StreamExt;
 use serde_json::Value;
 
-use crate::audit::describe;
+use crate::audit::{Violation, describe};
 use crate::chaos::{self, Appointment, Blow};
 use crate::cluster::{Cluster, Setup};
 use crate::log::Log;
 use crate::machine::Dice;
+use crate::release::Outcome;
 
 /// How often things are looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
@@ -29,6 +30,9 @@ pub(crate) trait Judge: Send + 'static {
 
     /// Says that a promise was broken.
     fn accuse(&mut self, rule: &'static str, seen: String);
+
+    /// What was broken, in order.
+    fn violations(&self) -> &[Violation];
 }
 
 /// Where a story plays.
@@ -46,6 +50,22 @@ impl<J: Judge> Stage<J> {
     pub(crate) fn new(setup: Setup, judge: Arc<Mutex<J>>, crashes_max: u64, time_max: Duration) -> Stage<J> {
         let blows = chaos::appointments(&Dice::new(setup.seed, 2), crashes_max).into_iter();
         Stage { cluster: Cluster::new(setup.clone()), judge, blows, next_blow: None, time_max, setup }
+    }
+
+    /// Ends the story: everything stops, and what came of it is told.
+    pub(crate) fn end(&mut self, took: Duration, worst: usize) -> Outcome {
+        self.cluster.crash();
+        let (judge, setup) = (self.judge(), &self.setup);
+        for violation in judge.violations() {
+            setup.log.line(&format!("broken: {violation}"));
+        }
+        Outcome {
+            violations: judge.violations().to_vec(),
+            took,
+            worst,
+            acknowledged: setup.network.acks().count,
+            log: setup.log.text(),
+        }
     }
 
     pub(crate) fn judge(&self) -> MutexGuard<'_, J> {

@@ -67,10 +67,6 @@ impl CafeAudit {
         CafeAudit { shape, clock, requests, pods: BTreeMap::new(), release: None, violations: Vec::new() }
     }
 
-    pub(crate) fn violations(&self) -> &[Violation] {
-        &self.violations
-    }
-
     /// A release begins, or another one in its stead.
     pub(crate) fn begin_release(&mut self, image: &str) {
         let alive = self.pods.iter().filter(|(_, p)| !p.is_gone);
@@ -227,6 +223,10 @@ impl Judge for CafeAudit {
 
     fn accuse(&mut self, rule: &'static str, seen: String) {
         self.violations.push(Violation { rule, seen });
+    }
+
+    fn violations(&self) -> &[Violation] {
+        &self.violations
     }
 }
 

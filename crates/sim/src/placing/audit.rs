@@ -78,6 +78,10 @@ impl Judge for PlacingAudit {
     fn accuse(&mut self, rule: &'static str, seen: String) {
         PlacingAudit::accuse(self, rule, seen);
     }
+
+    fn violations(&self) -> &[Violation] {
+        PlacingAudit::violations(self)
+    }
 }
 
 impl PlacingAudit {

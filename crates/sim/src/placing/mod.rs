@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::Faults;
 use crate::cluster::{Part, Setup};
-use crate::executor::Executor;
+use crate::executor::{self, Executor};
 use crate::machine::Dice;
 use crate::release::Outcome;
 use crate::stage::{Stage, TICK, Write, insist};
@@ -70,11 +70,7 @@ const PLACED_WITHIN: Duration = Duration::from_secs(90);
 
 /// Simulates one story, from the empty disk on.
 pub fn run_placing(plan: &PlacingPlan) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime without I/O needs nothing of the machine").block_on(async {
-        let executor = Executor::default();
-        executor.run(Story::play(plan, &executor)).await
-    })
+    executor::in_virtual_time(async |executor| Story::play(plan, executor).await)
 }
 
 struct Story {
@@ -104,18 +100,8 @@ impl Story {
             story.audit().accuse("survives", format!("{e:#}"));
         }
         let took = story.stage.setup.clock.elapsed();
-        story.stage.cluster.crash();
-        let (audit, setup) = (story.audit(), &story.stage.setup);
-        for violation in audit.violations() {
-            setup.log.line(&format!("broken: {violation}"));
-        }
-        Outcome {
-            violations: audit.violations().to_vec(),
-            took,
-            worst: audit.bound(),
-            acknowledged: setup.network.acks().count,
-            log: setup.log.text(),
-        }
+        let worst = story.audit().bound();
+        story.stage.end(took, worst)
     }
 
     fn audit(&self) -> MutexGuard<'_, PlacingAudit> {
