@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::answer;
 use crate::pipeline::commit;
-use crate::refuse::{Outcome, method_not_allowed, no_page, unknown_path};
+use crate::refuse::{Outcome, internal, method_not_allowed, no_page, unknown_path};
 use crate::request::Form;
 use crate::server::Call;
 use crate::verbs;
@@ -139,7 +139,11 @@ fn backup(call: &Call) -> Outcome<Response> {
     let parts = call.server.store.backup().map_err(|e| commit::failed(&e))?;
     // Behind the objects, and only when asked for: keys are of no use to who wants the objects.
     let files = match call.query.flag("keys") {
-        true => Some(store::attach(&call.server.kept_files()).map_err(|e| commit::failed(&e))?),
+        true => {
+            let files = call.server.kept_files();
+            let files = files.map_err(|e| internal(format!("read the cluster's keys: {e}")))?;
+            Some(store::attach(&files).map_err(|e| commit::failed(&e))?)
+        }
         false => None,
     };
     let parts = parts.chain(files.map(Ok)).map_while(|part| {

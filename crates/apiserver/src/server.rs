@@ -58,7 +58,7 @@ pub struct Version {
 pub type Figures = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// Files that belong into a backup beside the objects, as they are now.
-pub type Files = Box<dyn Fn() -> Vec<store::Attachment> + Send + Sync>;
+pub type Files = Box<dyn Fn() -> std::io::Result<Vec<store::Attachment>> + Send + Sync>;
 
 /// Everything a server is made of.
 pub struct Config {
@@ -333,8 +333,8 @@ impl ApiServer {
         let _ = self.files.set(files);
     }
 
-    pub(crate) fn kept_files(&self) -> Vec<store::Attachment> {
-        self.files.get().map(|files| files()).unwrap_or_default()
+    pub(crate) fn kept_files(&self) -> std::io::Result<Vec<store::Attachment>> {
+        self.files.get().map_or(Ok(Vec::new()), |files| files())
     }
 
     /// Shows a component's figures at `/metrics` beside the server's own.

@@ -5,10 +5,11 @@
 //! owner alone.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 
+use crate::home::{kept_block, unless_absent};
 use anyhow::{Context, bail};
 use api_client::{Body, Transport};
 use clap::Subcommand;
@@ -115,25 +116,36 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 const KEY_BYTES_MAX: u64 = 64 << 10;
 
 /// Certificates, keys and tokens of a data directory by their path in it, and the address block that its Services have.
-pub(crate) fn keys(dir: &Path) -> Vec<Attachment> {
-    let mut out: Vec<Attachment> = crate::home::kept_block(dir).into_iter().collect();
+///
+/// # Errors
+/// When one of them cannot be read: a backup without it would not be one.
+pub(crate) fn keys(dir: &Path) -> io::Result<Vec<Attachment>> {
+    let mut out: Vec<Attachment> = kept_block(dir)?.into_iter().collect();
     let mut folders = vec![PathBuf::from("pki")];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(dir.join(&folder)).into_iter().flatten().flatten() {
-            let (name, Ok(meta)) = (folder.join(entry.file_name()), entry.metadata()) else { continue };
+        for entry in unless_absent(fs::read_dir(dir.join(&folder)))?.into_iter().flatten() {
+            let entry = entry?;
+            let (name, meta) = (folder.join(entry.file_name()), entry.metadata()?);
             if meta.is_dir() {
                 folders.push(name);
-            } else if meta.is_file()
-                && meta.len() <= KEY_BYTES_MAX
-                && name.extension().is_none_or(|e| e != "tmp")
-                && let (Some(name), Ok(bytes)) = (name.to_str(), fs::read(entry.path()))
-            {
-                out.push((name.to_owned(), bytes));
+            } else if meta.is_file() && name.extension().is_none_or(|e| e != "tmp") {
+                out.push((key_name(&name, meta.len())?, fs::read(entry.path())?));
             }
         }
     }
     out.sort();
-    out
+    Ok(out)
+}
+
+/// The name of a key in a backup.
+fn key_name(path: &Path, bytes: u64) -> io::Result<String> {
+    let wrong = |what: &str| {
+        io::Error::other(format!("{}: {what}: take it away or use --without-keys", path.display()))
+    };
+    if bytes > KEY_BYTES_MAX {
+        return Err(wrong("too long for a key"));
+    }
+    Ok(path.to_str().ok_or_else(|| wrong("no name in UTF-8"))?.to_owned())
 }
 
 /// Writes the keys of a backup where they were.
@@ -195,7 +207,8 @@ async fn write(args: &Backup, file: &Path) -> anyhow::Result<Census> {
             let dir = args.dir.open()?;
             dir.backup(&mut out)?;
             if !args.without_keys {
-                out.write_all(&store::attach(&keys(dir.path()))?).with_context(wrong)?;
+                out.write_all(&store::attach(&keys(dir.path()).context("read the cluster's keys")?)?)
+                    .with_context(wrong)?;
             }
         }
     }
@@ -245,12 +258,15 @@ mod tests {
         pki::Authority::open(&from.join("pki"), &os::env()).unwrap();
         pki::signing_keys(&from.join("pki"), &os::env()).unwrap();
         pki::rotate_signing_key(&from.join("pki"), &os::env()).unwrap();
-        let saved = keys(&from);
+        let saved = keys(&from).unwrap();
         let names: Vec<&str> = saved.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names.len(), 4, "{names:?}");
         assert!(names.contains(&"pki/ca.key") && names.contains(&"pki/service-account.key"), "{names:?}");
         put_back(&to, &saved).unwrap();
-        assert_eq!(keys(&to), saved);
+        assert_eq!(keys(&to).unwrap(), saved);
+        fs::write(to.join("pki/heap"), vec![0; 70_000]).unwrap();
+        let why = keys(&to).unwrap_err().to_string();
+        assert!(why.contains("pki/heap: too long for a key"), "{why}");
         for bad in ["store/knarr.redb", "pki/../x", "/etc/x", "../pki/x"] {
             assert!(put_back(&to, &[(bad.to_owned(), Vec::new())]).is_err(), "{bad}");
         }

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -24,10 +24,24 @@ const CLAIMS: &str = "/tmp/knarr-address-blocks";
 pub(crate) const KEPT: &str = "cluster.json";
 
 /// The address block of a data directory, alone, as another directory can begin with it: where that one listens is its own business.
-pub(crate) fn kept_block(dir: &Path) -> Option<(String, Vec<u8>)> {
-    let kept: Kept = serde_json::from_slice(&fs::read(dir.join(KEPT)).ok()?).ok()?;
-    let block = Kept { block: Some(kept.block?), ..Kept::default() };
-    Some((KEPT.to_owned(), serde_json::to_vec_pretty(&block).ok()?))
+/// Nothing when the directory has none.
+///
+/// # Errors
+/// When its file cannot be read or makes no sense.
+pub(crate) fn kept_block(dir: &Path) -> io::Result<Option<(String, Vec<u8>)>> {
+    let Some(bytes) = unless_absent(fs::read(dir.join(KEPT)))? else { return Ok(None) };
+    let kept: Kept = serde_json::from_slice(&bytes)?;
+    let Some(block) = kept.block else { return Ok(None) };
+    let block = Kept { block: Some(block), ..Kept::default() };
+    Ok(Some((KEPT.to_owned(), serde_json::to_vec_pretty(&block)?)))
+}
+
+/// Nothing where there is no such file.
+pub(crate) fn unless_absent<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
+    }
 }
 
 /// An opened data directory.
