@@ -65,11 +65,13 @@ pub(crate) fn is_limits_path(target: &Target) -> bool {
 
 /// Takes up what the ConfigMap says now.
 pub(crate) fn read(server: &ApiServer) {
+    // Held while it reads: of two that read, the one whose reading stays has seen the newer state.
+    let mut kept = server.settings.0.write().unwrap_or_else(PoisonError::into_inner);
     let found = server.store.get(&Key::new("configmaps", NAMESPACE, NAME));
     let data = found.and_then(|found| stored::decode(&found).ok()).map(|object| object["data"].clone());
-    let before = server.settings.get();
-    let now = parse(&data.unwrap_or_default(), before);
-    *server.settings.0.write().unwrap_or_else(PoisonError::into_inner) = now;
+    let now = parse(&data.unwrap_or_default(), *kept);
+    let before = std::mem::replace(&mut *kept, now);
+    drop(kept);
     if now.seats != before.seats {
         flow::load(server);
     }
