@@ -30,7 +30,7 @@ impl<const N: usize> Histogram<N> {
 
     /// Counts `times` things that took `took` each.
     pub(crate) fn observe(&self, took: Duration, times: u64) {
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let micros = super::micros(took);
         let at = self.bounds_micros.partition_point(|bound| *bound < micros);
         self.within.get(at).unwrap_or(&self.above).fetch_add(times, Ordering::Relaxed);
         self.micros.fetch_add(micros.saturating_mul(times), Ordering::Relaxed);

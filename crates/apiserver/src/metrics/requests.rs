@@ -11,12 +11,13 @@ use http::Method;
 use http::header::CONTENT_TYPE;
 
 use super::{LONG_MICROS, LongHistogram, lock, micros, title};
+use crate::registry::Served;
 use crate::server::Call;
 
 /// Different label sets that are counted; further ones are counted together.
 const SERIES_MAX: usize = 4_000;
-/// What is asked for as long as the client likes.
-const LONG_RUNNING: [&str; 6] = ["WATCH", "attach", "exec", "log", "portforward", "proxy"];
+/// Subresources that are asked for as long as the client likes, as watches are.
+const LONG_SUBRESOURCES: [&str; 5] = ["attach", "exec", "log", "portforward", "proxy"];
 
 /// What a request asks for, in upstream's labels but for the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,6 +50,10 @@ impl Labels<'_> {
             },
             dry_run: if call.query.dry_run() { "All" } else { "" },
         }
+    }
+
+    fn is_long(&self) -> bool {
+        self.verb == "WATCH" || LONG_SUBRESOURCES.contains(&self.subresource)
     }
 
     /// Those of whatever does not exist, or is too much: clients can think of any number of paths.
@@ -97,10 +102,20 @@ fn verb(call: &Call) -> &'static str {
     }
 }
 
+/// Whether the path of a request names what is served; whoever is refused at the door may have made it up.
+fn is_served(call: &Call) -> bool {
+    let target = &call.target;
+    let served = || call.snapshot.get(&target.group, &target.version, &target.resource);
+    let has = |s: &Served| target.subresource.is_empty() || s.subresources.contains_key(&target.subresource);
+    !target.is_resource || target.resource.is_empty() || served().is_some_and(|s| has(s))
+}
+
 #[derive(Debug)]
 struct Series {
     /// As they are shown.
     labels: String,
+    /// It lasts as long as the client likes: how long says nothing.
+    is_long: bool,
     codes: BTreeMap<u16, u64>,
     durations: LongHistogram,
     /// The same without the time that webhooks took.
@@ -130,8 +145,7 @@ impl Drop for InFlight {
 
 impl Requests {
     pub(super) fn enter(&self, call: &Call) -> InFlight {
-        let is_long = call.verb == "watch" || LONG_RUNNING.contains(&call.target.subresource.as_str());
-        if is_long {
+        if Labels::of(call).is_long() {
             return InFlight(None);
         }
         let is_change = !matches!(*call.method(), Method::GET | Method::HEAD | Method::OPTIONS);
@@ -144,12 +158,13 @@ impl Requests {
         let mut labels = Labels::of(call);
         let mut hash = labels.hash();
         let mut all = lock(&self.series);
-        if code == 404 || (all.len() >= SERIES_MAX && !all.contains_key(&hash)) {
+        if code == 404 || !is_served(call) || (all.len() >= SERIES_MAX && !all.contains_key(&hash)) {
             labels = labels.others();
             hash = labels.hash();
         }
         let series = all.entry(hash).or_insert_with(|| Series {
             labels: labels.text(),
+            is_long: labels.is_long(),
             codes: BTreeMap::new(),
             durations: LongHistogram::new(LONG_MICROS),
             own: LongHistogram::new(LONG_MICROS),
@@ -171,10 +186,9 @@ impl Requests {
                 let _ = writeln!(out, "{COUNT}{{code=\"{code}\",{}}} {n}", series.labels);
             }
         }
-        let is_long = |series: &&&Series| !series.labels.contains("verb=\"WATCH\"");
         let mut table = |name: &str, help: &str, pick: fn(&Series) -> &LongHistogram| {
             title(out, name, help, "histogram");
-            for series in all.iter().filter(is_long) {
+            for series in all.iter().filter(|series| !series.is_long) {
                 pick(series).write(out, name, &series.labels);
             }
         };

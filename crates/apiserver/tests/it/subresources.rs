@@ -301,10 +301,15 @@ async fn metrics_bear_the_names_and_labels_that_dashboards_read() {
     has("kubernetes_build_info{", &["git_version=\"v1.36.0+test\"", "minor=\"36\"", "} 1"]);
     has("apiserver_client_certificate_expiration_seconds_count 0", &[]);
     has("apiserver_flowcontrol_nominal_limit_seats{", &["priority_level="]);
-    w.as_user(apiserver::User::new("somebody", &[])).get(MAPS).await.refused(403);
     has("knarr_apiserver_watch_delivery_duration_seconds_count 0", &[]);
     has("apiserver_audit_event_total 0", &[]);
     has("knarr_store_read_only 0", &[]);
+    w.as_user(apiserver::User::new("somebody", &[])).get(MAPS).await.refused(403);
+    let path = "/apis/made.up/v1/things%22%0Aforged%201";
+    w.as_user(apiserver::User::new("somebody", &[])).get(path).await.refused(403);
+    let after = w.get("/metrics").await.text;
+    assert!(after.contains("authorization_attempts_total{result=\"denied\"} 2\n"), "{after}");
+    assert!(!after.contains("made.up") && !after.contains("forged"), "{after}");
 }
 
 #[tokio::test(start_paused = true)]
