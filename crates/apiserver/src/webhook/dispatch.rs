@@ -17,12 +17,13 @@ use api_meta::{Cause, Reason, StatusDetails};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use stdx::Time;
 use store::Key;
 
 use super::call::Post;
 use super::index::Prepared;
 use crate::cel::{Conditions, Subject, Verdict, policy};
-use crate::metrics::HookCall;
+use crate::metrics::{self, HookCall};
 use crate::pipeline::{convert, decode};
 use crate::refuse::{Outcome, Refusal, forbidden, internal, not_found, refuse};
 use crate::registry::Served;
@@ -144,10 +145,15 @@ pub(crate) async fn validate(
                 (*i, *prepared, review.ask(prepared, invocation, objects.seen(), Role::Validating).await)
             }
         });
-    for (i, prepared, answer) in join_all(answers).await {
+    let began = call.server.env.now();
+    let answers = join_all(answers).await;
+    // They were asked at once: what they took together is not the sum.
+    review.took(began);
+    for (i, prepared, answer) in answers {
         review.judge(
             prepared,
             answer,
+            Role::Validating,
             &format!("failed-open.validation.webhook.admission.k8s.io/round_0_index_{i}"),
         )?;
     }
@@ -208,6 +214,8 @@ fn attributes<'a>(
 enum Trouble {
     /// It could not be called, or did not answer properly: its failure policy decides.
     Call(String),
+    /// It allows, with a patch that cannot be read: whatever the policy, this write cannot go on.
+    Patch(String),
     /// It refused, or whatever the policy, this write cannot go on.
     Ends(Box<Refusal>),
 }
@@ -332,10 +340,12 @@ impl Review<'_> {
         (is_second, i): (bool, usize),
     ) -> Outcome<Option<Value>> {
         let objects = self.objects(invocation, new, old).await?;
+        let began = self.call.server.env.now();
         let answer = self.ask(prepared, invocation, objects.seen(), Role::Mutating).await;
+        self.took(began);
         let at = format!("round_{}_index_{i}", u8::from(is_second));
         let note = format!("failed-open.mutation.webhook.admission.k8s.io/{at}");
-        let Some(answer) = self.judge(prepared, answer, &note)? else { return Ok(None) };
+        let Some(answer) = self.judge(prepared, answer, Role::Mutating, &note)? else { return Ok(None) };
         let changed = match answer.patch {
             Some(patch) => self.patched(&prepared.hook, invocation, objects.new, &patch).await?,
             None => None,
@@ -410,8 +420,6 @@ impl Review<'_> {
         let began = server.env.now();
         let body = server.caller.post(&post).await;
         let took = server.env.now().since(began);
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.call.webhook_micros.fetch_add(micros, Ordering::Relaxed);
         let outcome = self.read(prepared, (version, &uid, role), body);
         server.metrics.hook(&HookCall {
             name: &hook.name,
@@ -420,15 +428,24 @@ impl Review<'_> {
             took,
             code: match &outcome {
                 Err(Trouble::Call(_)) => 0,
-                Ok(_) | Err(Trouble::Ends(_)) => 200,
+                Ok(_) | Err(Trouble::Patch(_) | Trouble::Ends(_)) => 200,
             },
             refused: match &outcome {
                 Ok(_) => None,
+                // The write goes on without it.
+                Err(Trouble::Call(_)) if hook.failure == Failure::Ignore => None,
+                Err(Trouble::Patch(_)) => Some((200, "apiserver_internal_error")),
                 Err(Trouble::Ends(refusal)) => Some((refusal.status.code, "no_error")),
                 Err(Trouble::Call(_)) => Some((0, "calling_webhook_error")),
             },
         });
         outcome
+    }
+
+    /// The time since then was spent on hooks.
+    fn took(&self, began: Time) {
+        let took = metrics::micros(self.call.server.env.now().since(began));
+        self.call.webhook_micros.fetch_add(took, Ordering::Relaxed);
     }
 
     /// What a hook's answer says.
@@ -442,7 +459,7 @@ impl Review<'_> {
         let body = body.map_err(|why| Trouble::Call(format!("failed to call webhook: {why}")))?;
         let answer = review::answer(version, uid, role, &body).map_err(|unusable| match unusable {
             Unusable::Invalid(why) => Trouble::Call(format!("received invalid webhook response: {why}")),
-            Unusable::Patch(why) => Trouble::Ends(internal_error(&why)),
+            Unusable::Patch(why) => Trouble::Patch(why),
         })?;
         for (key, value) in review::annotations(&hook.name, &answer) {
             self.call.note(key, value.as_str().unwrap_or_default().to_owned());
@@ -460,17 +477,18 @@ impl Review<'_> {
         &self,
         prepared: &Prepared,
         answer: Result<Answer, Trouble>,
+        role: Role,
         note: &str,
     ) -> Outcome<Option<Answer>> {
         let hook = &prepared.hook;
         match answer {
             Ok(answer) => Ok(Some(answer)),
             Err(Trouble::Ends(refusal)) => Err(refusal),
+            Err(Trouble::Patch(why)) => Err(internal_error(&why)),
             Err(Trouble::Call(why)) if hook.failure == Failure::Ignore => {
                 tracing::warn!(webhook = %hook.name, why, "a webhook failed and is ignored");
                 self.call.note(note.to_owned(), hook.name.clone());
-                let kind = if note.starts_with("failed-open.mutation") { "admit" } else { "validating" };
-                self.call.server.metrics.hook_failed_open(&hook.name, kind);
+                self.call.server.metrics.hook_failed_open(&hook.name, role_name(role));
                 Ok(None)
             }
             Err(Trouble::Call(why)) => {
