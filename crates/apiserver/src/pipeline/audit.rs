@@ -130,7 +130,7 @@ fn write(server: &ApiServer, mut event: Value, stage: Stage) {
     let Some(log) = server.audit_log() else { return };
     let now = server.env.now();
     event["stage"] = stage.name().into();
-    if event["stageTimestamp"].is_null() || stage == Stage::ResponseComplete {
+    if event["stageTimestamp"].is_null() {
         event["stageTimestamp"] = now.to_micro_string().into();
     }
     let is_there = log.write(&event, now);
@@ -221,12 +221,8 @@ fn tell_body(event: &mut Value, key: &str, body: &[u8], verdict: &Verdict) {
     }
     let Ok(mut object) = serde_json::from_slice::<Value>(body) else { return };
     if verdict.omits_managed_fields {
-        let items = object.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take);
         forget_managers(&mut object);
-        if let Some(mut items) = items {
-            items.iter_mut().for_each(forget_managers);
-            object["items"] = items.into();
-        }
+        object.get_mut("items").and_then(Value::as_array_mut).into_iter().flatten().for_each(forget_managers);
     }
     event[key] = object;
 }
