@@ -62,7 +62,11 @@ impl StorageBackend for Boxed {
 fn as_full(why: io::Error) -> io::Error {
     let is_refusal = why.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
         || matches!(why.kind(), io::ErrorKind::FileTooLarge | io::ErrorKind::ReadOnlyFilesystem);
-    if is_refusal { io::Error::new(io::ErrorKind::StorageFull, why) } else { why }
+    if !is_refusal {
+        return why;
+    }
+    tracing::error!(%why, "the disk of the store refused a write");
+    io::Error::new(io::ErrorKind::StorageFull, why)
 }
 
 impl fmt::Debug for dyn Disk {

@@ -29,7 +29,9 @@ pub enum Error {
         head: Revision,
     },
     /// The disk is full, or refuses writes; nothing was written. Deletions are still tried.
-    #[error("the disk of the store is full: writes are refused until there is room, deletions are taken")]
+    #[error(
+        "the disk of the store is full or refuses writes: nothing else is written until it takes them again, deletions are tried"
+    )]
     Full,
     /// The store is shutting down; nothing was written.
     #[error("the store is closed")]

@@ -214,7 +214,7 @@ async fn a_full_disk_refuses_writes_clearly_and_takes_deletions_and_reads() {
     assert_eq!((refused.code, refused.body["reason"].clone()), (507, json!("InternalError")));
     assert_eq!(
         refused.body["message"],
-        "Internal error occurred: the disk of the store is full: writes are refused until there is room, deletions are taken"
+        "Internal error occurred: the disk of the store is full or refuses writes: nothing else is written until it takes them again, deletions are tried"
     );
     w.patch(&format!("{MAPS}/a"), "merge", json!({"data": {"k": "2"}})).await.refused(507);
     assert!(w.get("/metrics").await.text.contains("knarr_store_read_only 1\n"));
