@@ -64,17 +64,19 @@ pub(crate) struct Server {
     /// Further users, in kube-apiserver's format: CSV lines of token,user,uid,"group1,group2"
     #[arg(long, value_name = "FILE")]
     pub(crate) token_auth_file: Option<PathBuf>,
-    /// Append a line about every request to this file, in Kubernetes' audit format
+    /// Append events of requests to this file, in Kubernetes' audit format; --audit-policy-file says which
     #[arg(long, value_name = "FILE")]
     pub(crate) audit_log_path: Option<PathBuf>,
     /// Put the audit log aside when it is this long [default: never]
-    #[arg(long, value_name = "MIB", default_value_t = 0, requires = "audit_log_path")]
+    #[arg(long, value_name = "MIB", default_value_t = 0, requires = "audit_log_path",
+          value_parser = clap::value_parser!(u64).range(..=1 << 40))]
     pub(crate) audit_log_maxsize: u64,
     /// Keep so many audit logs that were put aside [default: all]
     #[arg(long, value_name = "N", default_value_t = 0, requires = "audit_log_path")]
     pub(crate) audit_log_maxbackup: usize,
     /// Keep audit logs that were put aside for so long [default: for ever]
-    #[arg(long, value_name = "DAYS", default_value_t = 0, requires = "audit_log_path")]
+    #[arg(long, value_name = "DAYS", default_value_t = 0, requires = "audit_log_path",
+          value_parser = clap::value_parser!(u64).range(..=36_500))]
     pub(crate) audit_log_maxage: u64,
     /// What the audit log tells: a Policy of audit.k8s.io/v1 [default: every request at level Metadata]
     #[arg(long, value_name = "FILE", requires = "audit_log_path")]

@@ -91,7 +91,7 @@ impl Shown {
 }
 
 impl Renewal {
-    /// Looks until `stop` turns true. What cannot be read or used is told, and what is in use stays.
+    /// Looks until `stop` turns true. What cannot be read or used is told, and tried again at the next look.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         loop {
             tokio::select! {
@@ -100,7 +100,9 @@ impl Renewal {
                 () = self.env.sleep(LOOK) => {}
             }
             if let Err(error) = self.look().await {
-                tracing::error!("certificates and keys stay as they are: {error:#}");
+                tracing::error!(
+                    "certificates and keys were not all taken up, the next look is in a minute: {error:#}"
+                );
             }
         }
     }

@@ -127,10 +127,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     };
     tokio::select! {
         biased;
-        () = signals.next() => anyhow::bail!("stopped at once; what was under way was left"),
-        left = leave => left?,
+        () = signals.next() => outcome.and_then(|()| Err(anyhow::anyhow!("stopped at once; what was under way was left"))),
+        left = leave => outcome.and(left),
     }
-    outcome
 }
 
 /// Waits for a signal, or for the store to fail.
