@@ -13,7 +13,7 @@ use apiserver::{
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use serde_json::{Value, json};
-use stdx::{BoxFuture, Clock, Env, SeededRng, Spawn, Time, Timer};
+use stdx::{BoxFuture, Time};
 use store::{MemoryDisk, MemoryEngine, NoRow, Store};
 
 /// A store in memory; rows of a registry's kinds, or none.
@@ -25,28 +25,6 @@ pub(crate) fn store(registry: Option<&Arc<Registry>>) -> Store {
         None => Store::open(engine, Arc::new(NoRow), limits),
     };
     opened.expect("an empty memory can be opened")
-}
-
-struct Still(tokio::time::Instant);
-
-impl Clock for Still {
-    fn now(&self) -> Time {
-        Time::from_secs(1_800_000_000) + self.0.elapsed()
-    }
-}
-
-struct Tokio;
-
-impl Timer for Tokio {
-    fn sleep(&self, length: Duration) -> BoxFuture<()> {
-        Box::pin(tokio::time::sleep(length))
-    }
-}
-
-impl Spawn for Tokio {
-    fn spawn(&self, _: &'static str, task: BoxFuture<()>) {
-        tokio::spawn(task);
-    }
 }
 
 /// Everybody may do everything.
@@ -122,12 +100,7 @@ async fn start() -> Arc<ApiServer> {
     let registry = Arc::new(Registry::new(builtin()));
     let server = ApiServer::new(Config {
         store: store(Some(&registry)),
-        env: Env {
-            clock: Arc::new(Still(tokio::time::Instant::now())),
-            rng: Arc::new(SeededRng::new(1)),
-            timer: Arc::new(Tokio),
-            spawn: Arc::new(Tokio),
-        },
+        env: os::virtual_env(Time::from_secs(1_800_000_000), 1),
         registry,
         authorizer: Arc::new(Anyone),
         converters: BTreeMap::new(),

@@ -90,6 +90,28 @@ pub fn env() -> Env {
     }
 }
 
+/// Virtual time from `begin` on, for tests and simulations: tokio's clock, which a test runtime pauses; and random numbers of a seed.
+pub fn virtual_env(begin: Time, seed: u64) -> Env {
+    Env {
+        clock: Arc::new(TokioClock { begin, started: tokio::time::Instant::now() }),
+        rng: Arc::new(stdx::SeededRng::new(seed)),
+        timer: Arc::new(Tokio),
+        spawn: Arc::new(Tokio),
+    }
+}
+
+/// Counts from a moment on with tokio's clock.
+struct TokioClock {
+    begin: Time,
+    started: tokio::time::Instant,
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> Time {
+        self.begin + self.started.elapsed()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

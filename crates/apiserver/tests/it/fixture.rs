@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use api_client::{Body, Error, Request, Response, Transport};
 use apiserver::registry::{Registry, builtin};
@@ -13,39 +12,12 @@ use apiserver::{
 use bytes::Bytes;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use stdx::{BoxFuture, Clock, Env, SeededRng, Spawn, Time, Timer};
+use stdx::{BoxFuture, Env, Time};
 use store::{Engine, MemoryDisk, MemoryEngine, Store};
-
-struct Virtual(tokio::time::Instant);
-
-impl Clock for Virtual {
-    fn now(&self) -> Time {
-        Time::from_secs(1_800_000_000) + self.0.elapsed()
-    }
-}
-
-struct Tokio;
-
-impl Timer for Tokio {
-    fn sleep(&self, length: Duration) -> BoxFuture<()> {
-        Box::pin(tokio::time::sleep(length))
-    }
-}
-
-impl Spawn for Tokio {
-    fn spawn(&self, _name: &'static str, task: BoxFuture<()>) {
-        tokio::spawn(task);
-    }
-}
 
 /// Virtual time, one seed.
 pub(crate) fn env() -> Env {
-    Env {
-        clock: Arc::new(Virtual(tokio::time::Instant::now())),
-        rng: Arc::new(SeededRng::new(1)),
-        timer: Arc::new(Tokio),
-        spawn: Arc::new(Tokio),
-    }
+    os::virtual_env(Time::from_secs(1_800_000_000), 1)
 }
 
 /// `system:masters` may do all, others nothing.

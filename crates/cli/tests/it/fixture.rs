@@ -14,30 +14,8 @@ use apiserver::{
     Version,
 };
 use clap::{CommandFactory, Parser};
-use stdx::{BoxFuture, Clock, Env, SeededRng, Spawn, Time, Timer};
+use stdx::{BoxFuture, Env, Time};
 use store::{MemoryDisk, MemoryEngine, Store};
-
-struct Virtual(tokio::time::Instant);
-
-impl Clock for Virtual {
-    fn now(&self) -> Time {
-        Time::from_secs(1_800_000_000) + self.0.elapsed()
-    }
-}
-
-struct Tokio;
-
-impl Timer for Tokio {
-    fn sleep(&self, length: Duration) -> BoxFuture<()> {
-        Box::pin(tokio::time::sleep(length))
-    }
-}
-
-impl Spawn for Tokio {
-    fn spawn(&self, _name: &'static str, task: BoxFuture<()>) {
-        tokio::spawn(task);
-    }
-}
 
 struct Everybody;
 
@@ -117,12 +95,7 @@ impl Write for Buffer {
 impl World {
     /// A fresh server; `name` keeps directories of tests apart.
     pub(crate) async fn new(name: &str) -> World {
-        let env = Env {
-            clock: Arc::new(Virtual(tokio::time::Instant::now())),
-            rng: Arc::new(SeededRng::new(1)),
-            timer: Arc::new(Tokio),
-            spawn: Arc::new(Tokio),
-        };
+        let env = os::virtual_env(Time::from_secs(1_800_000_000), 1);
         let registry = Arc::new(Registry::new(apiserver::kinds::served()));
         let engine = Box::new(MemoryEngine::new(MemoryDisk::default()));
         let store =

@@ -7,38 +7,16 @@ use api_client::Client;
 use reconcile::{AllowAll, Permit};
 use scheduler::{Config, Metrics, Scheduler};
 use serde_json::{Value, json};
-use stdx::{BoxFuture, Clock, Env, SeededRng, Spawn, Time, Timer};
+use stdx::Time;
 
 use crate::server::Server;
-
-/// Virtual time: tokio's paused clock.
-struct Virtual(tokio::time::Instant);
-
-impl Clock for Virtual {
-    fn now(&self) -> Time {
-        Time::from_secs(1_700_000_000) + self.0.elapsed()
-    }
-}
-
-impl Timer for Virtual {
-    fn sleep(&self, length: Duration) -> BoxFuture<()> {
-        Box::pin(tokio::time::sleep(length))
-    }
-}
-
-impl Spawn for Virtual {
-    fn spawn(&self, _: &'static str, task: BoxFuture<()>) {
-        tokio::spawn(task);
-    }
-}
 
 pub(crate) fn start(server: &Server) -> Arc<Metrics> {
     start_guarded(server, Arc::new(AllowAll))
 }
 
 pub(crate) fn start_guarded(server: &Server, guard: Arc<dyn Permit>) -> Arc<Metrics> {
-    let time = Arc::new(Virtual(tokio::time::Instant::now()));
-    let env = Env { clock: time.clone(), rng: Arc::new(SeededRng::new(1)), timer: time.clone(), spawn: time };
+    let env = os::virtual_env(Time::from_secs(1_700_000_000), 1);
     let client = Client::new(Arc::new(server.clone()), "scheduler");
     let scheduler = Scheduler::new(client, env, Config::upstream()).with_guard(guard);
     let metrics = scheduler.metrics();
