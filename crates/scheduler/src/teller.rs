@@ -139,9 +139,9 @@ impl Teller {
             "type": "PodScheduled", "status": "False", "reason": reason, "message": message,
             "lastProbeTime": null, "lastTransitionTime": since,
         });
-        let mut body = head(pod);
+        // Beside what is to be said of it already: where it waits for room, or that it waits nowhere any more.
+        let (_, body) = self.conditions.entry(pod.uid.clone()).or_insert_with(|| (pod.key(), head(pod)));
         body["status"]["conditions"] = json!([condition]);
-        self.conditions.insert(pod.uid.clone(), (pod.key(), body));
         self.said
             .insert(pod.uid.clone(), Said { message, since, event: name, count: 1, first: now, last: now });
     }
@@ -256,5 +256,38 @@ async fn write(client: Client, event: Event) {
     };
     if let Err(error) = written {
         tracing::debug!(%error, "event not written");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use api_client::{Error, Request, Response, Transport};
+    use sched_core::Interner;
+
+    use super::*;
+
+    /// A server that never answers.
+    struct Silent;
+
+    impl Transport for Silent {
+        fn send(&self, _: Request) -> BoxFuture<Result<Response, Error>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_goes_out_together_with_the_nomination_that_ended_before_it() {
+        let env = os::virtual_env(Time::from_secs(0), 1);
+        let mut teller = Teller::new(Client::new(Arc::new(Silent), "scheduler"), env, 1);
+        let pod = json!({"metadata": {"namespace": "d", "name": "a", "uid": "u"}});
+        let pod = Interner::default().project(&serde_json::from_value(pod).unwrap());
+        teller.nominate(&pod, None);
+        teller.refused(&pod, "0/1 nodes are available.", Time::from_secs(1));
+        let (_, body) = &teller.conditions["u"];
+        let status = body["status"].as_object().unwrap();
+        assert_eq!(status.get("nominatedNodeName"), Some(&Value::Null), "{body}");
+        assert_eq!(body["status"]["conditions"][0]["message"], "0/1 nodes are available.");
     }
 }
