@@ -103,34 +103,31 @@ async fn evict(client: &Client, env: &Env, preemptor: &PodFact, victim: &PodFact
 
 /// Patches a pod's status. The body's uid fences it: it must not land on another pod of that name.
 async fn status(client: &Client, env: &Env, pod: &PodFact, body: serde_json::Value) -> Result<(), Error> {
-    let patch = Patch::Strategic(body);
+    let (pods, patch, options) = (&Pod::RESOURCE, &Patch::Strategic(body), &WriteOptions::default());
     let key = (pod.kin.namespace.as_str(), &*pod.name);
-    let mut attempt = 1;
-    loop {
-        let options = WriteOptions::default();
-        match client.patch::<IgnoredAny>(&Pod::RESOURCE, key, "status", &patch, &options).await {
-            Err(e) if e.class() == Class::Transient && attempt < ATTEMPTS_MAX => {
-                attempt += 1;
-                env.sleep(ATTEMPT_PAUSE).await;
-            }
-            other => return other.map(drop),
-        }
-    }
+    patiently(env, || client.patch::<IgnoredAny>(pods, key, "status", patch, options)).await.map(drop)
 }
 
 async fn delete(client: &Client, env: &Env, pod: &PodFact) -> Result<(), Error> {
-    let options = DeleteOptions { uid: pod.uid.to_string(), ..DeleteOptions::default() };
-    let key = (pod.kin.namespace.as_str(), &*pod.name);
-    let mut attempt = 1;
-    loop {
-        match client.delete(&Pod::RESOURCE, key, &options).await {
-            // Another pod of that name: this one is gone.
-            Err(e) if e.class() == Class::Conflict => return Ok(()),
-            Err(e) if e.class() == Class::Transient && attempt < ATTEMPTS_MAX => {
-                attempt += 1;
-                env.sleep(ATTEMPT_PAUSE).await;
-            }
+    let options = &DeleteOptions { uid: pod.uid.to_string(), ..DeleteOptions::default() };
+    let (pods, key) = (&Pod::RESOURCE, (pod.kin.namespace.as_str(), &*pod.name));
+    match patiently(env, || client.delete(pods, key, options)).await {
+        // Another pod of that name: this one is gone.
+        Err(e) if e.class() == Class::Conflict => Ok(()),
+        other => other,
+    }
+}
+
+/// Tries a write again while there is no clear answer.
+async fn patiently<T, F>(env: &Env, write: impl Fn() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    for _ in 1..ATTEMPTS_MAX {
+        match write().await {
+            Err(e) if e.class() == Class::Transient => env.sleep(ATTEMPT_PAUSE).await,
             other => return other,
         }
     }
+    write().await
 }
