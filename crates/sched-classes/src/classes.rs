@@ -12,9 +12,10 @@ use api_koord::names;
 use api_koord::quota::QuotaWords;
 use api_meta::ObjectKey;
 use sched_core::{Hints, NodeInfo, PodFact, Refusal, Snapshot};
-use sched_cpu::Finding;
+
 use sched_gang::State;
 use sched_plugins::Extra;
+use sched_quota::TreeError;
 use stdx::Time;
 
 use crate::cpu::CpuRules;
@@ -166,10 +167,10 @@ impl Classes {
         fact: Fact,
         snapshot: &Snapshot,
         queued: impl Iterator<Item = &'a Arc<PodFact>>,
-    ) {
+    ) -> Result<(), TreeError> {
         let was_keeping = (self.quotas.is_active(), self.load.is_active());
         match fact {
-            Fact::Quota(key, words) => self.quotas.declare(key, *words),
+            Fact::Quota(key, words) => self.quotas.declare(key, *words)?,
             Fact::Gang(words) => self.gate.declare(words),
             Fact::Load(node, load) => self.load.measure(&node, Some(load)),
             Fact::Topology(node, annotations) => self.cpu.set_topology(&node, Some(annotations)),
@@ -183,6 +184,7 @@ impl Classes {
             each_placed(snapshot, |pod, node| self.load.put(pod, &node.fact.name, pod.created));
         }
         self.look_again();
+        Ok(())
     }
 
     /// An object went.
@@ -312,10 +314,9 @@ impl Classes {
         held
     }
 
-    /// Rules beside the built-in ones; only those that have something to say about some pod.
+    /// Rules beside the built-in ones; each says itself whom it concerns.
     pub fn extras(&self) -> Vec<&dyn Extra> {
-        let all: [&dyn Extra; 4] = [&self.cpu, &self.devices, &self.meetings, &self.load];
-        all.into_iter().collect()
+        vec![&self.cpu, &self.devices, &self.meetings, &self.load]
     }
 
     /// No node did, and why.
@@ -389,16 +390,6 @@ impl Classes {
         orders.append(&mut self.orders);
         orders.extend(self.quotas.orders());
         orders
-    }
-
-    /// When orders are due even if nothing changes.
-    pub fn next_due(&self) -> Option<Time> {
-        self.gate.next_due()
-    }
-
-    /// Overlaps of CPUs that nobody meant, by node: for whoever moves pods.
-    pub fn audit(&self) -> Vec<(Arc<str>, Finding)> {
-        self.cpu.audit()
     }
 
     /// What is held, as sorted lines: CPUs, devices, what quotas use, how many of each gang are bound. Equal states, equal lines.

@@ -10,7 +10,7 @@ use api_koord::cpu::{
 };
 use api_koord::{Qos, Ratio, names};
 use sched_core::{NodeInfo, PodFact, Reason, Rejection, Resolvable, Slot};
-use sched_cpu::{Ask, CpuNode, CpuSet, Finding, Holder, Refusal, Wants};
+use sched_cpu::{Ask, CpuNode, CpuSet, Holder, Refusal, Wants};
 use sched_plugins::Extra;
 use serde_json::json;
 use stdx::Time;
@@ -23,7 +23,7 @@ const KINDS_MAX: usize = 64;
 /// The rule: gives pods CPUs by Koordinator's protocol and our rules about who meets on a core. Says nothing about pods that want no
 /// CPUs of their own, unless a node binds everybody's or counts its CPUs more than once.
 #[derive(Clone, Debug, Default)]
-pub struct CpuRules {
+pub(crate) struct CpuRules {
     exclusions: Exclusions,
     strategy: NumaStrategy,
     bind: BindPolicy,
@@ -318,17 +318,6 @@ impl CpuRules {
         let text = serde_json::to_string(&choice.status).expect("numbers and texts are JSON");
         self.keep(pod, node, wants, choice.cpus, choice.pooled);
         Ok(Some(text))
-    }
-
-    /// Overlaps that nobody meant, on every node: made by other schedulers, by hand, or by rules that changed. By node.
-    pub fn audit(&self) -> Vec<(Arc<str>, Finding)> {
-        let found = |(name, site): (&Arc<str>, &Site)| {
-            let findings = site.cpus.as_ref().map(|c| c.audit(&self.exclusions).findings).unwrap_or_default();
-            findings.into_iter().map(|f| (name.clone(), f)).collect::<Vec<_>>()
-        };
-        let mut all: Vec<(Arc<str>, Finding)> = self.nodes.iter().flat_map(found).collect();
-        all.sort_by(|a, b| (&a.0, &a.1.uid, a.1.kind).cmp(&(&b.0, &b.1.uid, b.1.kind)));
-        all
     }
 
     /// The holders of each node.

@@ -21,7 +21,7 @@ const GPU: &str = "gpu";
 /// GPUs are those of the node's Device; without one, as many as its `koordinator.sh/gpu-core` makes. Vendor GPUs of nodes without a
 /// Device are their device plugin's to choose. A part goes where least is left; several GPUs are taken alike.
 #[derive(Clone, Debug, Default)]
-pub struct Devices {
+pub(crate) struct Devices {
     nodes: HashMap<Arc<str>, Vec<Gpu>>,
     asks: HashMap<Arc<str>, GpuAsk>,
     /// What pods hold, by node.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api_koord::gang::GangWords;
+use api_schema::go_duration;
 use sched_gang::{Gangs, Member, Permit as Turn, Place, State};
 use stdx::Time;
 
@@ -54,6 +55,8 @@ impl Gate {
     /// A gang's object is gone.
     pub(crate) fn withdraw(&mut self, name: &str) {
         self.gangs.withdraw(name);
+        // Its members' own words count now, and may ask for fewer.
+        self.look_again(name);
     }
 
     /// A member is there, or has changed.
@@ -239,16 +242,12 @@ impl Gate {
         self.soonest = self.gangs.next_expiry();
         for place in late {
             let gang = self.gangs.gang_of(&place.uid).unwrap_or_default();
-            let wait = self.gangs.words(gang).map(|w| w.wait.as_secs()).unwrap_or_default();
+            let wait = self.gangs.words(gang).map(|w| i64::try_from(w.wait.as_nanos()).unwrap_or(i64::MAX));
+            let wait = wait.unwrap_or_default();
             let why: Arc<str> = format!("{TIMEOUT} {} at plugin Coscheduling", go_duration(wait)).into();
             self.orders.push(Order::GiveBack(place.uid.clone(), Held::until_told(why)));
             self.orders.push(Order::Try(place.uid));
         }
-    }
-
-    /// When a place is next to be given back.
-    pub(crate) fn next_due(&self) -> Option<Time> {
-        self.gangs.next_expiry()
     }
 
     /// What is to be done to members, since last asked.
@@ -265,24 +264,5 @@ impl Gate {
     /// The gangs as they are.
     pub(crate) fn gangs(&self) -> &Gangs {
         &self.gangs
-    }
-}
-
-/// Seconds as Go prints a duration: `10s`, `1m30s`, `10m0s`.
-fn go_duration(secs: u64) -> String {
-    match (secs / 3600, secs / 60 % 60, secs % 60) {
-        (0, 0, s) => format!("{s}s"),
-        (0, m, s) => format!("{m}m{s}s"),
-        (h, m, s) => format!("{h}h{m}m{s}s"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_printed_as_go_prints_them() {
-        assert_eq!([0, 30, 90, 600, 3600].map(go_duration), ["0s", "30s", "1m30s", "10m0s", "1h0m0s"]);
     }
 }

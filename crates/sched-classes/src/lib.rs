@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Pod ─▶ PodWords ┐                    ┌─ admit ──▶ Held: quota, gang not ready, words nobody reads
-//! Node ▶ NodeWords ├─▶ Classes ── asked ├─ extras ─▶ CpuRules, LoadAware, Devices, Meetings: each node
+//! Node ▶ NodeNotes ├─▶ Classes ── asked ├─ extras ─▶ CpuRules, LoadAware, Devices, Meetings: each node
 //! CRD  ─▶ Fact ────┘      │            ├─ reserve ▶ CPUs, devices, quota use; annotations written with the bind
 //!                         │            └─ permit ─▶ Go, or Wait for the gang
 //!                         └─▶ orders: who is released, who gives back, who is tried again
@@ -29,8 +29,5 @@ mod quotas;
 mod words;
 
 pub use classes::{Annotations, Classes, Fact, Gone, Held, Order, Permit, Settings};
-pub use cpu::CpuRules;
-pub use device::Devices;
-pub use load::{LoadAware, LoadSettings};
-pub use meet::Meetings;
+pub use load::LoadSettings;
 pub use words::{NodeNotes, PodWords};

@@ -55,7 +55,7 @@ const EXPECTED_UNSAID: Pair = [250, 200 << 20];
 /// less what is measured of it already. Different from upstream: limits above requests are not read; a pod's time on its node is
 /// when this scheduler placed it, else when it was created.
 #[derive(Clone, Debug, Default)]
-pub struct LoadAware {
+pub(crate) struct LoadAware {
     settings: LoadSettings,
     nodes: HashMap<Arc<str>, Site>,
     thresholds: HashMap<Arc<str>, UsageThresholds>,

@@ -16,7 +16,7 @@ const SCORE_MAX: i64 = 100;
 /// The rule: pods with a word of their profiles in common avoid or forbid each other, and pods that want a host of their own get one.
 /// Says nothing about pods without such words, unless some host is taken whole.
 #[derive(Clone, Debug, Default)]
-pub struct Meetings {
+pub(crate) struct Meetings {
     said: HashMap<Arc<str>, Arc<Meeting>>,
     daemons: HashSet<Arc<str>>,
     hosts: HashMap<Arc<str>, BTreeMap<Arc<str>, Guest>>,

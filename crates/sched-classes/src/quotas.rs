@@ -8,7 +8,7 @@ use api_koord::quota::QuotaWords;
 use api_koord::{Amounts, names};
 use api_meta::ObjectKey;
 use sched_core::{PodFact, Snapshot};
-use sched_quota::{Forest, PodFact as Share, Settings};
+use sched_quota::{Forest, PodFact as Share, Settings, TreeError};
 use stdx::Time;
 
 use crate::classes::{Held, Order};
@@ -53,13 +53,16 @@ impl Quotas {
         !self.objects.is_empty()
     }
 
-    /// A quota's object is there, or has changed. One that cannot be where it says leaves everything as it was.
-    pub(crate) fn declare(&mut self, key: ObjectKey, words: QuotaWords) {
+    /// A quota's object is there, or has changed.
+    ///
+    /// # Errors
+    /// When it cannot be where it says: everything is as it was.
+    pub(crate) fn declare(&mut self, key: ObjectKey, words: QuotaWords) -> Result<(), TreeError> {
         let name = words.name.clone();
-        if self.forest.set_quota(words).is_ok() {
-            self.objects.insert(key, name);
-            self.changed = true;
-        }
+        self.forest.set_quota(words)?;
+        self.objects.insert(key, name);
+        self.changed = true;
+        Ok(())
     }
 
     /// A quota's object is gone. With the last one everything is forgotten.

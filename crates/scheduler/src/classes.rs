@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sched_classes::{Classes, Held, Order, Permit as Turn, Settings};
+use sched_classes::{Classes, Held, Order, Settings};
 use sched_core::{Placement, PodFact, Queue, Reason, Refusal, Snapshot};
 use sched_plugins::Extra;
 use stdx::Time;
@@ -53,10 +53,7 @@ impl Steps for ClassSteps {
     }
 
     fn permit(&mut self, pod: &Arc<PodFact>, to: &Placement, now: Time) -> Permit {
-        match self.0.permit(pod, &to.node, now) {
-            Turn::Go => Permit::Go,
-            Turn::Wait(until) => Permit::Wait(until),
-        }
+        self.0.permit(pod, &to.node, now)
     }
 
     fn unreserve(&mut self, pod: &Arc<PodFact>, _: &str) {
@@ -80,7 +77,11 @@ impl Steps for ClassSteps {
             News::Pod(uid, words) => self.0.learn(&uid, words.map(|w| *w)),
             News::Node(name, notes) => self.0.set_node(&name, notes.map(|n| *n)),
             News::NodeGone(name) => self.0.drop_node(&name),
-            News::Fact(fact) => self.0.take(*fact, snapshot, queue.pods()),
+            News::Fact(fact) => {
+                if let Err(error) = self.0.take(*fact, snapshot, queue.pods()) {
+                    tracing::warn!(%error, "ElasticQuota not taken: what was known of it before counts");
+                }
+            }
             News::Gone(gone) => self.0.lose(&gone),
         }
     }
@@ -89,6 +90,7 @@ impl Steps for ClassSteps {
         self.0.forget(uid);
     }
 
+    #[cfg(test)]
     fn picture(&mut self) -> Vec<String> {
         self.0.picture()
     }

@@ -92,9 +92,8 @@ impl Inlets {
     }
 
     /// The end of a kind that a cluster may not have.
-    pub(crate) fn optional<T: OptionalKind>(&self) -> Optional<T> {
-        let (classes, to) = (self.classes.clone(), self.to.clone());
-        Optional { number: T::NUMBER, classes, to, of: PhantomData }
+    pub(crate) fn optional<T: OptionalKind>(&self) -> Inlet<Of<T>> {
+        self.of(Of(self.classes.clone(), PhantomData))
     }
 }
 
@@ -290,19 +289,22 @@ impl Kind for Limits {
     }
 }
 
-/// A mirror of a kind that a cluster may not have.
-pub(crate) struct Optional<T> {
-    number: usize,
-    classes: Arc<Settings>,
-    to: mpsc::Sender<Change>,
-    of: PhantomData<T>,
-}
+/// The mirror of a kind that a cluster may not have.
+pub(crate) struct Of<T>(Arc<Settings>, PhantomData<T>);
 
-impl<T> Optional<T> {
-    /// Says that this kind holds nobody up: it has been filled, or is not there.
-    pub(crate) async fn settle(&self) {
-        // Who listens no more needs no answer.
-        let _ = self.to.send(Change::Synced(self.number)).await;
+impl<T: OptionalKind> Kind for Of<T> {
+    const NUMBER: usize = T::NUMBER;
+
+    fn open(&self, text: &str) -> Result<(ObjectMeta, Change), serde_json::Error> {
+        let object = T::decode(text)?;
+        let meta = object.meta().clone();
+        let gone = || Self::gone(meta.key());
+        let change = object.fact(&self.0).map_or_else(gone, |fact| Change::Fact(Box::new(fact)));
+        Ok((meta, change))
+    }
+
+    fn gone(key: ObjectKey) -> Change {
+        Change::Gone(T::gone(&key))
     }
 }
 
@@ -320,7 +322,10 @@ impl OptionalKind for ElasticQuota {
     const NUMBER: usize = 3;
 
     fn fact(self, _: &Settings) -> Option<Fact> {
-        let words = QuotaWords::of(&self).ok()?;
+        let unread = |error: &_| {
+            tracing::warn!(quota = %self.metadata.key(), %error, "ElasticQuota not read: it limits nobody");
+        };
+        let words = QuotaWords::of(&self).inspect_err(unread).ok()?;
         Some(Fact::Quota(self.metadata.key(), Box::new(words)))
     }
 
@@ -391,25 +396,11 @@ impl OptionalKind for Device {
     }
 }
 
-impl<T: OptionalKind> Consumer for Optional<T> {
-    type Item = Change;
-
-    fn open(&self, json: &str) -> Result<Seen<Change>, serde_json::Error> {
-        let object = T::decode(json)?;
-        let meta = object.meta();
-        let (key, version) = (meta.key(), meta.resource_version.clone());
-        let gone = || Change::Gone(T::gone(&key));
-        let item = object.fact(&self.classes).map_or_else(gone, |fact| Change::Fact(Box::new(fact)));
-        Ok(Seen { key, version, item })
-    }
-
-    async fn take(&mut self, delta: Delta<Change>, _: u64) -> bool {
-        let change = match delta {
-            Delta::Applied(change) => change,
-            Delta::Deleted(key) => Change::Gone(T::gone(&key)),
-            Delta::Synced(_) => Change::Synced(self.number),
-        };
-        self.to.send(change).await.is_ok()
+impl<K: Kind> Inlet<K> {
+    /// Says that this kind holds nobody up: it is not there.
+    pub(crate) async fn settle(&self) {
+        // Who listens no more needs no answer.
+        let _ = self.to.send(Change::Synced(K::NUMBER)).await;
     }
 }
 

@@ -1,9 +1,11 @@
-//! Watches pods and nodes, decides with `sched-core` and `sched-plugins`, binds.
+//! Watches pods and nodes, decides with `sched-core`, `sched-plugins` and `sched-classes`, binds.
 //!
 //! ```text
-//! reflectors (pods, nodes, namespaces, disruption budgets, storage) --projections--> Inbox --> Core: snapshot + queue + engine
-//!                                                                  |          |      (phases of others: Steps)
-//!                     Evictor: condition, deletion  <- make room |
+//! reflectors (pods, nodes, namespaces, disruption budgets, storage; quotas, gangs, metrics, topologies, devices where they are served)
+//!                                             --projections--> Inbox --> Core: snapshot + queue + engine
+//!                                                                  |          |      (phases of classes: Steps)
+//!                     Evictor: condition, deletion  <- make room |          |
+//!                     Storekeeper: volumes before the bind       |          |
 //!                                             Binder: one by one,  <- bind    refuse -> Teller: condition, event
 //!                                             or many at once where the server offers it
 //! ```
@@ -33,4 +35,3 @@ pub use metrics::Metrics;
 pub use run::Scheduler;
 pub use sched_classes::Settings as ClassSettings;
 pub use sched_plugins::{ConfigError, Profile};
-pub use steps::{Annotations, Call, News, Permit, Stay, Steps};

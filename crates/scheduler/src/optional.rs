@@ -6,7 +6,7 @@ use api_client::{Class, Client, ListOptions, Reflector};
 use serde::de::IgnoredAny;
 use stdx::Env;
 
-use crate::inbox::{Optional, OptionalKind};
+use crate::inbox::{Inlet, Of, OptionalKind};
 
 /// First pause before a kind that is not served is looked for again; doubles.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
@@ -15,7 +15,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// Mirrors a kind as soon as it is served. Decisions wait until it is known whether it is, and for no longer: what is not there
 /// can hold nobody up. A kind that may not be read is as one that is not there, and is told once.
-pub(crate) async fn mirror<T: OptionalKind>(client: Client, env: Env, inlet: Optional<T>) {
+pub(crate) async fn mirror<T: OptionalKind>(client: Client, env: Env, inlet: Inlet<Of<T>>) {
     let mut pause = PAUSE_MIN;
     let mut is_settled = false;
     loop {

@@ -50,11 +50,6 @@ impl Scheduler {
         Scheduler { guard, ..self }
     }
 
-    /// The same, with phases beside the decision.
-    pub fn with_steps(self, steps: Box<dyn Steps>) -> Scheduler {
-        Scheduler { steps, ..self }
-    }
-
     /// The same, which writes down its decisions.
     pub fn logging(self, log: DecisionLog) -> Scheduler {
         Scheduler { log: Some(log), ..self }

@@ -12,40 +12,26 @@
 //! wants done to other pods than the one it is asked about (a gang starts or gives up as a whole) it says in
 //! [`calls`](Steps::calls), which are carried out after every question.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub(crate) use sched_classes::{Annotations, Permit};
 use sched_classes::{Fact, Gone, NodeNotes, PodWords};
 use sched_core::{Hints, Placement, PodFact, Queue, Reason, Refusal, Snapshot};
 use sched_plugins::Extra;
 use stdx::Time;
 
-/// Annotations written to the pod together with its node, in the same request.
-pub type Annotations = BTreeMap<String, String>;
-
 /// Why a pod does not go on.
 #[derive(Clone, Debug)]
-pub struct Stay {
+pub(crate) struct Stay {
     /// The sentence people read, without its end.
-    pub reason: Reason,
+    pub(crate) reason: Reason,
     /// Changes after which it is tried again; beside them [`Call::Try`] and five minutes do it.
-    pub wake: Hints,
-}
-
-/// Whether a pod with a place may be bound.
-#[derive(Clone, Debug)]
-pub enum Permit {
-    /// At once.
-    Go,
-    /// Not yet: it keeps its room as assumed until it is released, given back, or the time is over.
-    Wait(Time),
-    /// No: it gives its room back.
-    No(Stay),
+    pub(crate) wake: Hints,
 }
 
 /// Something to be done to pods that were not asked about.
 #[derive(Clone, Debug)]
-pub enum Call {
+pub(crate) enum Call {
     /// The pod waits no more: it is bound now. Nothing happens when it does not wait.
     Release(Arc<str>),
     /// The pod that waits gives its room back and goes into the queue. Nothing happens when it does not wait.
@@ -56,7 +42,7 @@ pub enum Call {
 
 /// Something that is told beside the built-in facts.
 #[derive(Clone, Debug)]
-pub enum News {
+pub(crate) enum News {
     /// What a pod says; comes before the pod is queued or placed.
     Pod(Arc<str>, Option<Box<PodWords>>),
     /// A node came or changed, and what it says.
@@ -70,7 +56,7 @@ pub enum News {
 }
 
 /// The phases beside the decision itself. The default does nothing: every pod goes straight from its decision to its bind.
-pub trait Steps: Send {
+pub(crate) trait Steps: Send {
     /// Before anything is looked at: whether the pod may be tried at all.
     fn admit(&mut self, _pod: &Arc<PodFact>, _snapshot: &Snapshot, _now: Time) -> Result<(), Stay> {
         Ok(())
@@ -115,6 +101,7 @@ pub trait Steps: Send {
     fn forget(&mut self, _uid: &str) {}
 
     /// What is held beside room, as sorted lines: equal states give equal lines.
+    #[cfg(test)]
     fn picture(&mut self) -> Vec<String> {
         Vec::new()
     }

@@ -366,3 +366,22 @@ fn a_member_is_told_anew_when_its_group_s_object_comes() {
     w.pass(2);
     assert!(w.said["a"].contains("child pod not collect enough"), "{}", w.said["a"]);
 }
+
+#[test]
+fn when_a_group_s_object_goes_what_its_members_ask_for_counts_at_once() {
+    let mut w = World::new();
+    w.node("n1", 8);
+    w.object(
+        json!({"kind": "PodGroup", "metadata": {"namespace": "d", "name": "g"}, "spec": {"minMember": 3}}),
+    );
+    let annotations = json!({"gang.scheduling.koordinator.sh/name": "g", "gang.scheduling.koordinator.sh/min-available": "2"});
+    for name in ["a", "b"] {
+        let label = json!({"pod-group.scheduling.sigs.k8s.io": "g"});
+        w.pod(name, label, annotations.clone(), json!({"cpu": "1"}));
+    }
+    w.pass(5);
+    assert!(w.bound().is_empty(), "{:?}", w.said);
+    w.lose_group("g");
+    w.pass(15);
+    assert_eq!(w.bound().len(), 2, "{:?}", w.said);
+}

@@ -17,7 +17,9 @@ use stdx::Time;
 
 use crate::classes::ClassSteps;
 use crate::core::{Bind, Core, Outcome};
+use crate::evictor::Evicted;
 use crate::inbox::{Change, OptionalKind, Projector};
+use crate::preemption::Eviction;
 
 /// What became of the pods that were tried.
 pub(super) struct World {
@@ -80,6 +82,12 @@ impl World {
     pub(super) fn object(&mut self, object: Value) {
         self.take(object_change(&object));
         self.objects.push(object);
+    }
+
+    /// A group's object goes.
+    pub(super) fn lose_group(&mut self, name: &str) {
+        self.objects.retain(|o| o["metadata"]["name"] != name);
+        self.take(Change::Gone(sched_classes::Gone::Gang(format!("d/{name}"))));
     }
 
     /// The CPUs of a node, two threads of each core, as its agent tells them.
@@ -155,10 +163,19 @@ impl World {
                 Outcome::Refused(pod, refusal) => {
                     self.said.insert(pod.uid.to_string(), refusal.message());
                 }
-                #[allow(unreachable_patterns)]
-                _ => {}
+                Outcome::Nominated(..) => {}
+                Outcome::Evict(eviction) => self.evict(eviction),
+                Outcome::Volumes(..) | Outcome::Failed(..) => panic!("no pod here has claims"),
             }
         }
+    }
+
+    /// Victims of a more important pod go at once.
+    fn evict(&mut self, eviction: Eviction) {
+        let names: Vec<String> = eviction.victims.iter().map(|v| v.name.to_string()).collect();
+        let outcomes = vec![reconcile::Outcome::Done(None); names.len()];
+        self.core.evicted(&Evicted { eviction, outcomes }, self.now);
+        names.iter().for_each(|name| self.delete(name));
     }
 
     /// The server takes a bind that is under way, and the mirror shows it.
