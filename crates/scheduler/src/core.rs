@@ -313,6 +313,8 @@ impl Core {
                 Some(bind) => {
                     let reason = Reason::Fixed("preempted");
                     self.give_back(bind, Stay { reason, wake: Hints::POD_REMOVED | Hints::NODE_ADDED }, now);
+                    // It was nowhere yet: what was granted for it disturbs nobody.
+                    self.preemptor.settle(&victim, &pod, reconcile::Outcome::Undone, now);
                     unbound.push(victim);
                 }
                 None => victims.push(victim),
@@ -377,7 +379,6 @@ impl Core {
         self.set_volumes_aside(&mut bind);
         match self.steps.permit(&bind.pod, &bind.placement, now) {
             Permit::Go => self.go(bind, now),
-            Permit::No(stay) => self.give_back(bind, stay, now),
             Permit::Wait(until) => {
                 self.deadlines.insert((until, bind.pod.uid.clone()));
                 self.waiting.insert(bind.pod.uid.clone(), (bind, until));
@@ -391,7 +392,7 @@ impl Core {
             return;
         }
         let plan = sched_plugins::volume_plan(&self.snapshot, &bind.pod, &bind.placement.node);
-        bind.volumes = plan.unwrap_or_default();
+        bind.volumes = plan.expect("the decision found them in this very state");
         self.snapshot.assume_volumes(&bind.volumes);
     }
 
